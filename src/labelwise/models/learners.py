@@ -1,0 +1,33 @@
+"""The table of learners. A new one is a module with `build(dataset, study, progress)` and one row here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from labelwise.config import Study
+from labelwise.data.dataset import Dataset
+from labelwise.data.images import Progress
+from labelwise.errors import InputError, nearest
+from labelwise.models.learner import Learner, LearnerInfo
+
+LEARNERS: tuple[LearnerInfo, ...] = (
+    LearnerInfo("probe", "multinomial logistic regression on frozen embeddings", "labelwise.models.probe"),
+)
+
+
+def check_learner(study: Study) -> None:
+    """Raise InputError if the study's kind of learner does not exist."""
+    names = [info.name for info in LEARNERS]
+    if study.learner.kind not in names:
+        raise InputError(
+            f"learner.kind: '{study.learner.kind}' is not available{nearest(study.learner.kind, names)} "
+            "(--set learner.kind=probe --set learner.backbone=efficientnet_lite0 runs anywhere)"
+        )
+
+
+def build_learner(dataset: Dataset, study: Study, progress: Progress) -> Learner:
+    """Build the study's learner on a data set. Errors: InputError, also for weights that cannot be had."""
+    check_learner(study)
+    info = next(info for info in LEARNERS if info.name == study.learner.kind)
+    learner: Learner = getattr(import_module(info.module), info.attribute)(dataset, study, progress)
+    return learner

@@ -1,0 +1,179 @@
+"""The linear probe: multinomial logistic regression on frozen embeddings, in seconds on a CPU."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+
+from labelwise.arrays import Floats, Indices, Labels, Predictions, floored
+from labelwise.config import Study, digest
+from labelwise.data.dataset import Dataset
+from labelwise.data.images import Progress
+from labelwise.models.backbone import load_backbone
+from labelwise.models.embeddings import Embeddings, embed_dataset
+from labelwise.models.learner import FitCost, Preparation
+from labelwise.seeds import generator, integer
+from labelwise.threads import one_thread
+
+PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+"""What cross-validation chooses from: the L2 penalty p of `mean log loss + p/2 |w|^2`, scikit-learn's C = 1 / (p L).
+
+Relative to the mean loss, so that a penalty chosen on the initial set still fits ten times as many labels.
+"""
+TUNING_LABELS = 2_000
+FOLDS = 5
+TOLERANCE = 1e-3
+CHUNK = 8_192
+"""Rows converted from float16 at a time: bounds the memory of scoring a large pool."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The learner. features: (N, D) float16 of the whole data set; mean, scale: (D,) float32 of the pool's features."""
+
+    features: NDArray[np.float16]
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    classes: int
+    key: str
+    used: dict[str, str]
+    preparation: Preparation
+    frozen_embeddings: bool = True
+
+    def standardised(self, indices: Indices) -> NDArray[np.float32]:
+        """Return the features at `indices`, standardised by the pool's mean and deviation: (n, D) float32."""
+        rows = self.features[indices].astype(np.float32)
+        rows -= self.mean
+        rows /= self.scale
+        return rows
+
+    def tune(self, indices: Indices, labels: Labels, seed: int) -> dict[str, Any]:
+        """Choose the penalty by five-fold cross-validation of the log loss, on at most 2,000 initial labels."""
+        rng = generator(seed, "tune")
+        if len(indices) > TUNING_LABELS:
+            chosen = np.sort(rng.choice(len(indices), TUNING_LABELS, replace=False))
+            indices, labels = indices[chosen], labels[chosen]
+        folds = min(FOLDS, int(np.bincount(labels).max()))
+        if folds < 2:
+            return {"penalty": 0.1, "penalty_chosen_by": "default: no class has two labels"}
+        rows, losses = self.standardised(indices), np.zeros(len(PENALTIES))
+        with warnings.catch_warnings():  # classes with fewer images than folds are fine here
+            warnings.simplefilter("ignore", UserWarning)
+            splits = list(StratifiedKFold(folds, shuffle=True, random_state=integer(seed, "folds")).split(rows, labels))
+        for train, held in splits:
+            for i, penalty in enumerate(PENALTIES):
+                weights, bias, _ = _regress(rows[train], labels[train], self.classes, penalty, None)
+                probs = _probabilities(rows[held], weights, bias)
+                losses[i] -= np.log(probs[np.arange(len(held)), labels[held]]).sum()
+        return {
+            "penalty": PENALTIES[int(losses.argmin())],
+            "penalty_chosen_by": f"{folds}-fold log loss, {len(labels)} initial labels",
+        }
+
+    def fit(self, indices: Indices, labels: Labels, weighting: str, seed: int, tuned: dict[str, Any]) -> FittedProbe:
+        """Fit the regression on all labels (no validation set). `seed` is not used: the optimum is unique."""
+        started = time.perf_counter()
+        balance = None
+        if weighting == "inverse":
+            counts = np.bincount(labels, minlength=self.classes)
+            balance = len(labels) / ((counts > 0).sum() * counts[labels].astype(np.float64))
+        weights, bias, steps = _regress(self.standardised(indices), labels, self.classes, tuned["penalty"], balance)
+        # fold the standardisation in, so that a large pool is scored straight from its stored embeddings
+        folded = weights / self.scale[:, None]
+        cost = FitCost(time.perf_counter() - started, steps)
+        return FittedProbe(self, folded, bias - self.mean @ folded, cost, len(indices), 0, dict(tuned))
+
+
+@dataclass(frozen=True)
+class FittedProbe:
+    """A fitted probe. weights: (D, K), bias: (K,) float32, on raw embeddings."""
+
+    probe: Probe
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    cost: FitCost
+    labels_train: int
+    labels_val: int
+    details: dict[str, Any]
+
+    def predict(self, indices: Indices) -> Predictions:
+        """Return (n, K) probabilities over all classes, in chunks of bounded memory."""
+        chunks = [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]
+        with one_thread():
+            probs = [
+                _probabilities(self.probe.features[part].astype(np.float32), self.weights, self.bias) for part in chunks
+            ]
+        return Predictions(indices, np.concatenate(probs))
+
+    def embeddings(self) -> Floats:
+        """Return the frozen embeddings of the whole data set, (N, D) float16."""
+        return self.probe.features
+
+
+def _regress(
+    rows: NDArray[np.float32], labels: Labels, classes: int, penalty: float, balance: Floats | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
+    """Return weights (D, K), bias (K,) and the solver's steps; classes not seen get a bias that the floor replaces."""
+    weights = np.zeros((rows.shape[1], classes), np.float32)
+    bias = np.full(classes, -100.0, np.float32)
+    seen = np.unique(labels)
+    if len(seen) == 1:
+        bias[seen] = 0.0
+        return weights, bias, 0
+    model = LogisticRegression(C=1 / (penalty * len(labels)), tol=TOLERANCE, max_iter=1000)
+    with warnings.catch_warnings(), one_thread():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model.fit(rows, labels, sample_weight=balance)
+    if len(seen) == 2:  # scikit-learn keeps one row for two classes
+        weights[:, seen[1]], bias[seen[0]], bias[seen[1]] = model.coef_[0], 0.0, model.intercept_[0]
+    else:
+        weights[:, seen], bias[seen] = model.coef_.T, model.intercept_
+    return weights, bias, int(model.n_iter_[0])
+
+
+def _probabilities(
+    rows: NDArray[np.float32], weights: NDArray[np.float32], bias: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    logits = rows @ weights + bias
+    logits -= logits.max(axis=1, keepdims=True)
+    np.exp(logits, out=logits)
+    return floored(logits / logits.sum(axis=1, keepdims=True))
+
+
+def pool_statistics(features: NDArray[np.float16], pool: Indices) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mean and standard deviation (D,) over the pool's rows, in chunks; constant features get deviation 1."""
+    total = np.zeros(features.shape[1])
+    squares = np.zeros(features.shape[1])
+    shift = features[pool[0]].astype(np.float64)  # of the order of the mean: no cancellation in the variance
+    for start in range(0, len(pool), CHUNK):
+        rows = features[pool[start : start + CHUNK]] - shift
+        total += rows.sum(axis=0)
+        squares += np.einsum("ij,ij->j", rows, rows)
+    mean = total / len(pool)
+    deviation = np.sqrt(np.maximum(squares / len(pool) - mean**2, 0))
+    deviation[deviation < 1e-6] = 1.0
+    return (mean + shift).astype(np.float32), deviation.astype(np.float32)
+
+
+def build(dataset: Dataset, study: Study, progress: Progress) -> Probe:
+    """Load the backbone, embed the data set (or take it from the cache) and return the learner."""
+    backbone = load_backbone(study.learner)
+    embedded: Embeddings = embed_dataset(dataset.images, backbone, progress)
+    mean, scale = pool_statistics(embedded.values, dataset.pool)
+    count = len(dataset.images)
+    share = len(dataset.test) / count
+    return Probe(
+        embedded.values, mean, scale, len(dataset.classes),
+        key=digest("probe 1", dataset.fingerprint, backbone.fingerprint, f"{PENALTIES} {TOLERANCE}"),
+        used={"learner": "linear probe (multinomial logistic regression on frozen embeddings)",
+              "backbone": backbone.name, "weights": backbone.weights, "device": str(backbone.device)},
+        preparation=Preparation(embedded.seconds * (1 - share), embedded.seconds * share, count),
+    )  # fmt: skip

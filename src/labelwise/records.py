@@ -1,0 +1,248 @@
+"""The store: one SQLite file a study, `OUT/study.db`, append-only, one writer, a round whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+
+from labelwise.errors import InputError
+from labelwise.labelers import LabelEvents
+from labelwise.loop import EMPTY, Round, State, advance
+
+SCHEMA = 1
+"""Version of the tables below: a store of another version is refused."""
+
+META = sa.MetaData()
+STUDY = sa.Table(
+    "study", META,
+    sa.Column("schema", sa.Integer, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("config", sa.Text, nullable=False),  # canonical JSON of the whole configuration
+    sa.Column("data", sa.Text, nullable=False),  # JSON: source, fingerprint, classes, sizes, notes
+    sa.Column("created", sa.Text, nullable=False),
+)  # fmt: skip
+RUNS = sa.Table(
+    "runs", META,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("arm", sa.Text, nullable=False),
+    sa.Column("strategy", sa.Text, nullable=False),
+    sa.Column("start", sa.Text, nullable=False),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("weighting", sa.Text, nullable=False),
+    sa.Column("options", sa.Text, nullable=False),  # JSON
+    sa.Column("row", sa.Text, nullable=False),
+    sa.Column("seed", sa.Integer, nullable=False),
+    sa.Column("budget", sa.Integer, nullable=False),
+    sa.Column("minority", sa.Text, nullable=False),  # JSON: the minority classes' names
+    sa.Column("used", sa.Text, nullable=False),  # JSON: weights, device, threads, versions
+    sa.Column("status", sa.Text, nullable=False),  # running, done
+    sa.Column("started", sa.Text, nullable=False),
+    sa.Column("finished", sa.Text),
+)  # fmt: skip
+_REAL = ("accuracy", "macro_f1", "loss", "ece", "seconds_train", "seconds_score", "seconds_select",
+         "seconds_evaluate", "seconds_zero_shot", "peak_memory_mb")  # fmt: skip
+_COUNT = ("labels", "labels_train", "labels_val", "labels_pseudo", "labels_bought", "epochs", "images_forward",
+          "images_backward")  # fmt: skip
+ROUNDS = sa.Table(
+    "rounds", META,
+    sa.Column("run", sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("round", sa.Integer, primary_key=True),
+    *[sa.Column(name, sa.Integer, nullable=False) for name in _COUNT],
+    *[sa.Column(name, sa.Float, nullable=False) for name in _REAL],
+    sa.Column("per_class", sa.Text, nullable=False),  # JSON: recall, precision, f1, each K numbers
+    sa.Column("details", sa.Text, nullable=False),  # JSON: what the learner chose
+    sa.Column("fit_key", sa.Text, nullable=False),
+    sa.Column("predictions", sa.LargeBinary, nullable=False),  # (T, K) float16, little-endian
+)  # fmt: skip
+ACQUISITIONS = sa.Table(
+    "acquisitions", META,
+    sa.Column("run", sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),  # order of labelling within the run
+    sa.Column("round", sa.Integer, nullable=False),  # the round that first trains on it
+    sa.Column("index", sa.Integer, nullable=False),  # dataset index
+    sa.Column("label", sa.Integer, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("score", sa.Float),
+    sa.UniqueConstraint("run", "index"),
+)  # fmt: skip
+MEASURED = frozenset({"seconds_train", "seconds_score", "seconds_select", "seconds_evaluate", "seconds_zero_shot",
+                      "peak_memory_mb", "started", "finished", "created"})  # fmt: skip
+"""Columns that differ between two equal runs: times and memory."""
+
+
+def now() -> str:
+    """Return the time, UTC, in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Store:
+    """An open store. Use `reading` or `writing` to open one."""
+
+    def __init__(self, path: Path, read_only: bool) -> None:
+        mode = "ro" if read_only else "rwc"
+        self.path = path
+        self.engine = sa.create_engine(f"sqlite:///file:{_quoted(path)}?mode={mode}&uri=true")
+        sa.event.listen(self.engine, "connect", _durable if not read_only else _patient)
+
+    def transaction(self) -> Any:
+        """Return a context manager with a connection: committed whole, or rolled back."""
+        return _told(self.engine, self.path)
+
+    def create(self, config: str, version: str, data: dict[str, Any]) -> None:
+        """Make the tables and the study's own row."""
+        with self.transaction() as connection:
+            META.create_all(connection)
+            connection.execute(
+                STUDY.insert().values(
+                    schema=SCHEMA, version=version, config=config, data=json.dumps(data), created=now()
+                )
+            )
+
+    def exists(self) -> bool:
+        """Return whether the tables are there (a process killed before its first transaction leaves an empty file)."""
+        with self.transaction() as connection:
+            return bool(sa.inspect(connection).has_table("study"))
+
+    def study(self) -> dict[str, Any]:
+        """Return the study's row: config (a dict), data (a dict), version, created. Errors: InputError."""
+        with self.transaction() as connection:
+            tables = sa.inspect(connection).get_table_names()
+            found = connection.execute(sa.text("SELECT * FROM study")).mappings().first() if "study" in tables else None
+        if found is None or found["schema"] != SCHEMA:
+            what = f"a store of another version ({found['version']})" if found else "not a study's store"
+            raise InputError(f"{self.path} is {what}; choose another folder or use the version that made it")
+        return {**found, "config": json.loads(found["config"]), "data": json.loads(found["data"])}
+
+    def set_config(self, config: str) -> None:
+        """Record a configuration that grew (more seeds, arms or rows)."""
+        with self.transaction() as connection:
+            connection.execute(STUDY.update().values(config=config))
+
+    def statuses(self) -> dict[str, str]:
+        """Return run id -> status."""
+        with self.transaction() as connection:
+            return {row.id: row.status for row in connection.execute(sa.select(RUNS.c.id, RUNS.c.status))}
+
+    def state(self, run: str) -> State | None:
+        """Rebuild what a run has labelled from its acquisitions; None if nothing is recorded."""
+        query = sa.select(ACQUISITIONS).where(ACQUISITIONS.c.run == run).order_by(ACQUISITIONS.c.position)
+        with self.transaction() as connection:
+            rows = connection.execute(query).all()
+        state = EMPTY
+        for number in sorted({row.round for row in rows}):
+            part = [row for row in rows if row.round == number]
+            state = advance(
+                state,
+                LabelEvents(np.array([r.index for r in part]), np.array([r.label for r in part]), part[0].source),
+            )
+        return state if rows else None
+
+    def add_round(
+        self, run: dict[str, Any], done: Round, initial: LabelEvents | None, events: LabelEvents | None
+    ) -> None:
+        """Record a finished round, the answers it asked for, and (round 0) the run and its initial set: one transaction.
+
+        The run is done when it asked for nothing more.
+        """
+        with self.transaction() as connection:
+            if initial is not None:
+                connection.execute(RUNS.insert().values(**run, status="running", started=now()))
+                _add_labels(connection, run["id"], 0, 0, initial, None)
+            connection.execute(ROUNDS.insert().values(run=run["id"], **_round_row(done)))
+            if events is not None:
+                _add_labels(connection, run["id"], done.labels, done.round + 1, events, done.picks.scores)
+            else:
+                change = RUNS.update().where(RUNS.c.id == run["id"]).values(status="done", finished=now())
+                connection.execute(change)
+
+
+def _add_labels(
+    connection: sa.Connection, run: str, first: int, number: int, events: LabelEvents, scores: Any
+) -> None:
+    values = [
+        {"run": run, "position": first + i, "round": number, "index": int(index), "label": int(label),
+         "source": events.source, "score": None if scores is None else float(scores[i])}
+        for i, (index, label) in enumerate(zip(events.indices, events.labels, strict=True))
+    ]  # fmt: skip
+    connection.execute(ACQUISITIONS.insert(), values)
+
+
+def _round_row(done: Round) -> dict[str, Any]:
+    metrics, extra = done.test.metrics, done.preparation
+    return {
+        "round": done.round, "labels": done.labels, "labels_train": done.labels_train, "labels_val": done.labels_val,
+        "labels_pseudo": done.labels_pseudo, "labels_bought": done.labels - done.labels_pseudo,
+        "accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "loss": metrics.loss, "ece": metrics.ece,
+        "epochs": done.fit.epochs, "images_forward": done.fit.images_forward + extra.images_forward,
+        "images_backward": done.fit.images_backward, "seconds_train": done.fit.seconds,
+        "seconds_score": done.seconds_score + extra.seconds_score, "seconds_select": done.seconds_select,
+        "seconds_evaluate": done.test.seconds + extra.seconds_evaluate, "seconds_zero_shot": 0.0,
+        "peak_memory_mb": done.peak_memory_mb, "fit_key": done.fit_key, "details": json.dumps(done.details),
+        "per_class": json.dumps({k: getattr(metrics, k).tolist() for k in ("recall", "precision", "f1")}),
+        "predictions": done.test.probs.astype("<f2").tobytes(),
+    }  # fmt: skip
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Store]:
+    """Open a study's store for writing, for this process alone. Errors: InputError when another process has it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{folder} is in use by another labelwise process; wait for it or choose another --out") from None
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out") from None
+    try:
+        yield Store(folder / "study.db", read_only=False)
+    finally:
+        lock.release()
+
+
+def reading(folder: Path) -> Store:
+    """Open a study's store for reading, also while a study writes to it. Errors: InputError when there is none."""
+    path = folder / "study.db"
+    if not path.is_file():
+        raise InputError(f"there is no study in {folder} (no study.db); run one with: labelwise run STUDY.yaml --out {folder}")
+    return Store(path, read_only=True)
+
+
+def _quoted(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(os.path.abspath(path))
+
+
+def _durable(connection: Any, _: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _patient(connection: Any, _: Any) -> None:
+    connection.execute("PRAGMA busy_timeout=10000")
+
+
+@contextmanager
+def _told(engine: sa.Engine, path: Path) -> Iterator[sa.Connection]:
+    """A transaction whose database errors (full disk, damaged file) are told in one line."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except sa.exc.DBAPIError as error:
+        reason = str(error.orig)
+        hint = {
+            "database or disk is full": "free some space and run the same command again: finished rounds are kept",
+            "file is not a database": "it is not a study's store; choose another folder",
+            "attempt to write a readonly database": "it may not be written to; choose another --out",
+        }.get(reason, "finished rounds are kept; run the same command again")
+        raise InputError(f"{path}: {reason}; {hint}") from error

@@ -1,0 +1,157 @@
+"""The strategies: one literal table, and the public call `labelwise.select`.
+
+To add one: write `name(ask, *, option=default) -> Picks` beside the others, and one row below. The configuration,
+the command line and the contract test take it from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from labelwise.arrays import Indices
+from labelwise.errors import nearest
+from labelwise.seeds import generator
+from labelwise.strategies import probability, typicality
+from labelwise.strategies.table import NEEDS, Ask, Picks, Strategy
+
+STRATEGIES: dict[str, Strategy] = {
+    row.name: row
+    for row in (
+        Strategy("random", "uniformly at random: the control", "", (), probability.random),
+        Strategy("uncertainty", "lowest top-class probability first (least confidence)", "Lewis & Gale 1994",
+                 ("probs",), probability.uncertainty),
+        Strategy("margin", "smallest difference of the two highest probabilities first", "Scheffer et al. 2001",
+                 ("probs",), probability.margin),
+        Strategy("entropy", "highest predictive entropy first", "Settles 2009",
+                 ("probs",), probability.entropy),
+        Strategy("entropy_typicality", "ranks of entropy and of distance to the cluster centre, equally weighted",
+                 "the reproduced study's TypiClust", ("probs", "embeddings"), typicality.entropy_typicality),
+    )
+}  # fmt: skip
+
+BASELINE = "stratified"
+"""The baseline arm: no strategy, it trains once on the row's stratified subset (and reads hidden labels to draw it)."""
+
+__all__ = ["BASELINE", "STRATEGIES", "Picks", "Strategy", "check_options", "run_strategy", "select"]
+
+
+def check_options(name: str, options: dict[str, Any]) -> str | None:
+    """Return what is wrong with a strategy's name or the names of its options, in words, or None."""
+    if name not in STRATEGIES:
+        return f"'{name}' is not a strategy{nearest(name, [*STRATEGIES, BASELINE])}"
+    known = STRATEGIES[name].options
+    for option in options:
+        if option not in known:
+            return f"{name} has no option '{option}'" + (nearest(option, known) if known else "; it has none")
+    return None
+
+
+def select(
+    strategy: str,
+    *,
+    candidates: ArrayLike,
+    n: int,
+    probs: ArrayLike | None = None,
+    embeddings: ArrayLike | None = None,
+    labelled: ArrayLike | None = None,
+    stochastic_probs: ArrayLike | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> NDArray[np.int64]:
+    """Pick the next images to label: the public call for people with their own training loop.
+
+    candidates: (M,) and labelled: (L,) row numbers of the whole data set; probs: (N, K), rows sum to 1;
+    embeddings: (N, D); stochastic_probs: (T, N, K). What the strategy does not need is ignored. Returns
+    min(n, M) distinct row numbers out of `candidates`, best first, the same for the same arguments and seed.
+    Errors: ValueError that names what is wrong or missing.
+    """
+    if problem := check_options(strategy, options):
+        raise ValueError(problem)
+    given = {"probs": probs, "embeddings": embeddings, "stochastic_probs": stochastic_probs}
+    pool, done = _row_numbers("candidates", candidates), _row_numbers("labelled", [] if labelled is None else labelled)
+    if n < 0:
+        raise ValueError(f"n is {n}; ask for 0 or more")
+    if both := len(np.intersect1d(pool, done)):
+        raise ValueError(f"{both} of the candidates are labelled already; take them out of `candidates`")
+    arrays: dict[str, NDArray[Any]] = {}
+    for need in STRATEGIES[strategy].needs:
+        if given[need] is None:
+            raise ValueError(f"{strategy} needs {need}, which was not given")
+        arrays[need] = _checked(need, np.asarray(given[need]), pool, done)
+    return run_strategy(strategy, pool, n, done, arrays, options, seed).indices
+
+
+def run_strategy(
+    name: str,
+    candidates: Indices,
+    n: int,
+    labelled: Indices,
+    arrays: dict[str, NDArray[Any]],
+    options: dict[str, Any],
+    seed: int,
+    round_: int = 0,
+    memory: dict[str, Any] | None = None,
+) -> Picks:
+    """Ask a strategy; arguments are taken as valid.
+
+    memory: keeps what depends on the embeddings, the pool and the seed alone from round to round; give it only where
+    the embeddings stay the same.
+    """
+    n = min(n, len(candidates))
+    if n == 0:
+        return Picks(np.empty(0, np.int64), np.empty(0))
+    candidates, labelled = np.sort(candidates), np.sort(labelled)
+    rng = generator(seed, "select", name, round_)
+    pool = np.sort(np.concatenate([candidates, labelled]))
+    key = hashlib.sha256(f"{name} {sorted(options.items())} {seed}".encode() + pool.tobytes()).hexdigest()
+
+    def once(make: Callable[[], Any]) -> Any:
+        if memory is None:
+            return make()
+        if key not in memory:
+            memory[key] = make()
+        return memory[key]
+
+    ask = Ask(
+        rng.permutation(candidates), n, rng, labelled,
+        lambda: generator(seed, "select", name, "fixed"), once, **{k: v for k, v in arrays.items() if k in NEEDS},
+    )  # fmt: skip
+    return STRATEGIES[name].select(ask, **options)
+
+
+def _row_numbers(what: str, values: ArrayLike) -> Indices:
+    array = np.asarray(values)
+    if array.size == 0:
+        return np.empty(0, np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(f"{what} must be one-dimensional row numbers (integers), not {array.dtype} {array.shape}")
+    if array.min() < 0:
+        raise ValueError(f"{what} holds {array.min()}; row numbers start at 0")
+    if len(np.unique(array)) < len(array):
+        raise ValueError(f"{what} holds some row numbers twice")
+    return array.astype(np.int64)
+
+
+def _checked(need: str, array: NDArray[Any], candidates: Indices, labelled: Indices) -> NDArray[Any]:
+    """Check an array over the whole data set, its values at the candidates only; return it unchanged."""
+    shape = {"probs": "(N, K)", "embeddings": "(N, D)", "stochastic_probs": "(T, N, K)"}[need]
+    if array.ndim != shape.count(",") + 1 or array.dtype.kind not in "fiu":
+        raise ValueError(f"{need} must be numbers of shape {shape}, not {array.dtype} {array.shape}")
+    rows = array.shape[-2]
+    largest = max((int(part.max()) for part in (candidates, labelled) if len(part)), default=-1)
+    if largest >= rows:
+        raise ValueError(f"{need} has {rows} rows, but row {largest} was given; it must cover the whole data set")
+    values = array[..., candidates, :]
+    if not np.isfinite(values).all():
+        raise ValueError(f"{need} holds NaN or infinite values at some candidates")
+    if need != "embeddings":
+        if array.shape[-1] < 2:
+            raise ValueError(f"{need} has {array.shape[-1]} class; at least 2 are needed")
+        if values.size and (values.min() < -1e-6 or np.abs(values.sum(axis=-1) - 1).max() > 1e-2):
+            raise ValueError(f"{need} holds rows that are not probabilities (they must be >= 0 and sum to 1)")
+    return array

@@ -1,0 +1,69 @@
+"""What a row of the table of strategies says, and how a strategy is called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.arrays import Floats, Indices
+
+NEEDS = ("probs", "embeddings", "stochastic_probs")
+"""What a strategy can ask for beside `candidates`: arrays over the whole data set, by dataset index."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question to a strategy: which n of the candidates next?
+
+    candidates: (M,) unlabelled dataset indices in random order, so that ties fall by the seed; n <= M;
+    labelled: (L,) dataset indices; probs: (N, K); embeddings: (N, D); stochastic_probs: (T, N, K). Rows that are
+    neither candidates nor labelled may hold anything. rng: this round's generator; fixed_rng(): the same generator in
+    every round, for what is computed from the embeddings alone; once(make): `make()`, kept as long as the embeddings
+    stay what they are.
+    """
+
+    candidates: Indices
+    n: int
+    rng: np.random.Generator
+    labelled: Indices
+    fixed_rng: Callable[[], np.random.Generator]
+    once: Callable[[Callable[[], Any]], Any]
+    probs: Floats | None = None
+    embeddings: Floats | None = None
+    stochastic_probs: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Picks:
+    """A strategy's answer. indices: (n,) dataset indices, best first; scores: (n,) what they were picked for."""
+
+    indices: Indices
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One row of STRATEGIES. `select(ask, **options) -> Picks`; its keyword defaults are the strategy's options."""
+
+    name: str
+    summary: str
+    source: str
+    needs: tuple[str, ...]
+    select: Callable[..., Picks]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Names and defaults of the strategy's own options."""
+        parameters = list(inspect.signature(self.select).parameters.values())[1:]
+        return {parameter.name: parameter.default for parameter in parameters}
+
+
+def top(ask: Ask, scores: Floats) -> Picks:
+    """Pick the n candidates with the highest scores, (M,) in the candidates' order; ties fall by that order."""
+    order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")[: ask.n]
+    return Picks(ask.candidates[order], np.asarray(scores, dtype=np.float64)[order])

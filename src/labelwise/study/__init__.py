@@ -1,0 +1,1 @@
+"""A study: from its configuration to a plan of runs, and to their records."""

@@ -1,0 +1,149 @@
+"""Runs a study: every run that is not recorded yet, from its last recorded round on, each round recorded at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+from labelwise.config import Study, canonical
+from labelwise.data.dataset import Dataset
+from labelwise.data.sources import open_dataset
+from labelwise.data.subsets import Subset, draw_subset
+from labelwise.errors import InputError
+from labelwise.labelers import Oracle
+from labelwise.loop import EMPTY, Round, Task, advance
+from labelwise.loop import run as run_loop
+from labelwise.models.learner import Learner
+from labelwise.models.learners import build_learner
+from labelwise.records import Store, reading, writing
+from labelwise.study.plan import Run, arm_pool, check_study, initial_set, plan_runs, run_id, tuning_set
+
+PACKAGES = ("labelwise", "numpy", "scipy", "scikit-learn", "torch", "timm", "pillow")
+
+
+class Listener(Protocol):
+    """Told of progress; draws it, or not."""
+
+    def work(self, what: str, done: int, total: int) -> None:
+        """Long work before the first run: reading images, embedding them."""
+
+    def planned(self, runs: list[Run]) -> None:
+        """All runs of the study, in order."""
+
+    def recorded(self, run: Run, done: Round) -> None:
+        """A round was recorded."""
+
+    def skipped(self, run: Run, rounds: int) -> None:
+        """The first `rounds` rounds of a run were recorded before."""
+
+
+def run_study(study: Study, out: Path, listener: Listener) -> None:
+    """Run a whole study into the folder `out`. Errors: InputError before anything is written."""
+    check_study(study)
+    if (out / "study.db").exists():
+        _check_grown(reading(out).study()["config"], study, out)
+    dataset = open_dataset(study, listener.work)
+    runs = plan_runs(study, dataset)
+    learner = build_learner(dataset, study, listener.work)
+    with writing(out) as store:
+        _open(store, study, dataset)
+        listener.planned(runs)
+        for _, group in groupby(runs, key=lambda run: (run.row.name, run.seed)):
+            _run_group(list(group), study, dataset, learner, store, listener)
+
+
+def _check_grown(before: dict[str, Any], study: Study, out: Path) -> None:
+    """Refuse a store of another configuration; more rows, arms and seeds of the same one are welcome."""
+    after = json.loads(canonical(study))
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if key in ("sizes", "arms", "seeds"):
+            if old is not None and all(item in new for item in old):
+                continue
+        elif key in ("name", "question") or old == new:
+            continue
+        raise InputError(
+            f"{out} holds another configuration: {key} was {json.dumps(old)} and is now {json.dumps(new)}; choose "
+            "another --out (a study may only grow there: more sizes, arms or seeds)"
+        )
+
+
+def _open(store: Store, study: Study, dataset: Dataset) -> None:
+    card = {
+        "source": dataset.source, "fingerprint": dataset.fingerprint, "classes": dataset.classes,
+        "pool": len(dataset.pool), "test": len(dataset.test), "notes": dataset.notes,
+        "test_indices": [int(i) for i in dataset.test] if len(dataset.test) <= 100_000 else [],
+        "test_labels": dataset.labels[dataset.test].tolist(),
+    }  # fmt: skip
+    if not store.exists():
+        store.create(canonical(study), version("labelwise"), card)
+        return
+    found = store.study()
+    if found["data"]["fingerprint"] != dataset.fingerprint:
+        raise InputError(f"{store.path} was made from other images or labels than {study.data} holds now; choose another --out")
+    store.set_config(canonical(study))
+
+
+def _run_group(
+    runs: list[Run], study: Study, dataset: Dataset, learner: Learner, store: Store, listener: Listener
+) -> None:
+    """Run the arms of one row and seed; they share the subset, equal fits and what depends on embeddings alone."""
+    subset = draw_subset(dataset, study, runs[0].row, runs[0].seed)
+    tuned: dict[bytes, dict[str, Any]] = {}
+    fits: dict[str, Any] = {}
+    memory: dict[str, Any] = {}
+    statuses = store.statuses()
+    for run in runs:
+        identity = run_id(run, study, learner.key)
+        if statuses.get(identity) == "done":
+            listener.skipped(run, len(run.labels))
+            continue
+        chosen_on = tuning_set(dataset, study, subset, run)
+        if chosen_on.tobytes() not in tuned:
+            tuned[chosen_on.tobytes()] = learner.tune(chosen_on, dataset.labels[chosen_on], run.seed)
+        task = Task(
+            learner, run.arm, run.seed, arm_pool(dataset, subset, run.arm), dataset.test, dataset.labels,
+            run.budget, run.batch, tuned[chosen_on.tobytes()], fits, memory,
+        )  # fmt: skip
+        for done in _continue(task, run, identity, study, dataset, subset, store, listener):
+            listener.recorded(run, done)
+
+
+def _continue(
+    task: Task, run: Run, identity: str, study: Study, dataset: Dataset, subset: Subset, store: Store,
+    listener: Listener,
+) -> Iterator[Round]:  # fmt: skip
+    """Go on with one run from its last recorded round; yield each round once it is recorded."""
+    labeler = Oracle(dataset.labels)
+    state, initial = store.state(identity), None
+    if state is None:
+        initial = labeler.label(initial_set(dataset, study, subset, run))
+        state = advance(EMPTY, initial)
+    else:
+        listener.skipped(run, state.round)
+    row = _describe(run, identity, dataset, subset, task.learner)
+    for done, events in run_loop(task, state, labeler):
+        store.add_round(row, done, initial, events)
+        initial = None
+        yield done
+
+
+def _describe(run: Run, identity: str, dataset: Dataset, subset: Subset, learner: Learner) -> dict[str, Any]:
+    return {
+        "id": identity, "arm": run.name, "strategy": run.arm.strategy, "start": run.arm.start, "pool": run.arm.pool,
+        "weighting": run.arm.weighting, "options": json.dumps(run.arm.options, sort_keys=True), "row": run.row.name,
+        "seed": run.seed, "budget": run.budget, "minority": json.dumps([dataset.classes[k] for k in subset.minority]),
+        "used": json.dumps({**learner.used, **machine()}),
+    }  # fmt: skip
+
+
+def machine() -> dict[str, str]:
+    """Return what the results may depend on beside the configuration: versions, processor, cores."""
+    packages = {name: version(name) for name in PACKAGES}
+    return {**packages, "python": platform.python_version(), "processor": platform.machine(), "cores": str(os.cpu_count())}

@@ -1,0 +1,115 @@
+"""The plan of a study: its runs, each with its budget and rounds, before anything is spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from labelwise.arrays import Indices
+from labelwise.config import Arm, Row, Study, canonical, digest
+from labelwise.data.dataset import Dataset
+from labelwise.data.subsets import Subset, draw_subset, stratified
+from labelwise.errors import InputError
+from labelwise.models.learners import check_learner
+from labelwise.seeds import generator
+from labelwise.strategies import BASELINE, check_options
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: an arm on a row with a seed. labels: the labelled set's size in each round, the last is the budget."""
+
+    row: Row
+    arm: Arm
+    name: str
+    seed: int
+    labels: tuple[int, ...]
+
+    @property
+    def budget(self) -> int:
+        """N, the row's label budget."""
+        return self.labels[-1]
+
+    @property
+    def batch(self) -> int:
+        """Labels bought a round."""
+        return self.labels[1] - self.labels[0] if len(self.labels) > 1 else 0
+
+
+def check_study(study: Study) -> None:
+    """Check what needs no data: strategies, their options, the learner. Errors: InputError."""
+    for position, arm in enumerate(study.arms):
+        if arm.strategy == BASELINE:
+            problem = f"the {BASELINE} baseline has no options" if arm.options else None
+        else:
+            problem = check_options(arm.strategy, arm.options)
+        if problem:
+            raise InputError(f"arms.{position}: {problem}")
+    check_learner(study)
+
+
+def schedule(budget: int, study: Study) -> tuple[int, ...]:
+    """Return the labelled set's size in each round: the initial set, then a batch a round until the budget.
+
+    N = 1,500 with the study's defaults: 150, then 18 rounds of 75. Errors: InputError when nothing is left to buy.
+    """
+    initial = max(study.initial.minimum, round(study.initial.share * budget))
+    if initial >= budget:
+        raise InputError(
+            f"sizes: a budget of {budget:,} labels leaves nothing to buy after the initial {initial:,}; choose a larger "
+            f"row, or lower the initial set with --set initial.minimum={max(1, round(study.initial.share * budget))}"
+        )
+    batch = max(1, round(study.acquisition * budget))
+    return (*range(initial, budget, batch), budget)
+
+
+def plan_runs(study: Study, dataset: Dataset) -> list[Run]:
+    """Return the study's runs, grouped by row and seed, so that arms can share what is equal. Errors: InputError."""
+    runs = []
+    for row in study.sizes:
+        for seed in study.seeds:
+            budget = draw_subset(dataset, study, row, seed).budget
+            for arm in study.arms:
+                labels = (budget,) if arm.strategy == BASELINE else schedule(budget, study)
+                runs.append(Run(row, arm, study.arm_name(arm), seed, labels))
+    return runs
+
+
+def run_id(run: Run, study: Study, learner_key: str) -> str:
+    """Return what stands for all that a run's records depend on; other arms, rows and seeds of the study do not."""
+    return digest(
+        learner_key, canonical(run.row), canonical(run.arm), str(run.seed), str(run.labels),
+        str(study.minority), canonical(study.initial), str(study.acquisition), study.start,
+    )  # fmt: skip
+
+
+def initial_set(dataset: Dataset, study: Study, subset: Subset, run: Run) -> Indices:
+    """Draw a run's initial labelled set: sorted dataset indices, the same for every arm with the same start.
+
+    `stratified`: from the row's subset, by that subset's own class shares (it reads hidden labels);
+    `random`: from the arm's pool, label-free. The baseline arm starts, and ends, with the whole subset.
+    """
+    if run.arm.strategy == BASELINE:
+        return subset.indices
+    size = schedule(subset.budget, study)[0]
+    if run.arm.start == "random":
+        pool = arm_pool(dataset, subset, run.arm)
+        rng = generator(run.seed, "initial random", run.row.name, str(run.arm.pool))
+        return np.sort(rng.choice(pool, size, replace=False))
+    rng = generator(run.seed, "initial stratified", run.row.name)
+    return subset.indices[stratified(dataset.labels[subset.indices], size, rng)]
+
+
+def tuning_set(dataset: Dataset, study: Study, subset: Subset, run: Run) -> Indices:
+    """Return the initial set on which the run's learner is tuned; the baseline takes that of the study's start."""
+    if run.arm.strategy != BASELINE:
+        return initial_set(dataset, study, subset, run)
+    size = min(max(study.initial.minimum, round(study.initial.share * subset.budget)), subset.budget)
+    rng = generator(run.seed, "initial stratified", run.row.name)
+    return subset.indices[stratified(dataset.labels[subset.indices], size, rng)]
+
+
+def arm_pool(dataset: Dataset, subset: Subset, arm: Arm) -> Indices:
+    """Return the dataset indices that an arm may pick: the whole pool, or only the row's subset."""
+    return subset.indices if arm.pool == "subset" else dataset.pool
