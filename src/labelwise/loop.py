@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from labelwise.arrays import Indices, Labels
 from labelwise.config import Arm, digest
-from labelwise.labelers import LabelEvents, Labeler
+from labelwise.labelers import Labeler, LabelEvents
 from labelwise.memory import peak_memory_mb
 from labelwise.metrics import Metrics, evaluate
 from labelwise.models.learner import FitCost, Fitted, Learner, Preparation

@@ -17,7 +17,6 @@ def one_thread() -> AbstractContextManager[Any]:
 
 @cache
 def _controller() -> ThreadpoolController:
-    import scipy.linalg
     import sklearn.linear_model  # noqa: F401  what is not loaded yet is not found
 
     return ThreadpoolController()

@@ -1,0 +1,78 @@
+"""The records as tables: a row a round, and a row an acquired label."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import sqlalchemy as sa
+
+from labelwise.records import ACQUISITIONS, ROUNDS, RUNS, Store
+
+COLUMNS = (
+    "arm", "strategy", "start", "pool", "weighting", "row", "seed", "round", "labels", "labels_train", "labels_val",
+    "labels_pseudo", "labels_bought", "accuracy", "macro_f1", "loss", "ece", "epochs", "images_forward",
+    "images_backward", "seconds_train", "seconds_score", "seconds_select", "seconds_evaluate", "seconds_zero_shot",
+    "peak_memory_mb", "options", "budget", "status",
+)  # fmt: skip
+"""Columns of `labelwise results`, in order; documented in docs/results.md."""
+KEYS = ["row", "arm", "seed"]
+"""What identifies a run within a study."""
+
+
+def rounds(store: Store) -> pd.DataFrame:
+    """Return every recorded round, a row each, in the study's order of rows, arms and seeds."""
+    query = sa.select(RUNS, ROUNDS).join(ROUNDS, ROUNDS.c.run == RUNS.c.id)
+    with store.transaction() as connection:
+        frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=[*_names(query)])
+    return in_order(frame[list(COLUMNS)], store)
+
+
+def per_class(store: Store) -> pd.DataFrame:
+    """Return recall, precision and F1 of each class in every round: a row a round and class."""
+    classes = store.study()["data"]["classes"]
+    query = sa.select(RUNS.c.arm, RUNS.c.row, RUNS.c.seed, ROUNDS.c.round, ROUNDS.c.labels, ROUNDS.c.per_class).join(
+        ROUNDS, ROUNDS.c.run == RUNS.c.id
+    )
+    with store.transaction() as connection:
+        found = connection.execute(query).all()
+    rows = [
+        {"row": r.row, "arm": r.arm, "seed": r.seed, "round": r.round, "labels": r.labels, "class": name,
+         **{key: values[k] for key, values in json.loads(r.per_class).items()}}
+        for r in found for k, name in enumerate(classes)
+    ]  # fmt: skip
+    columns = ["row", "arm", "seed", "round", "labels", "class", "recall", "precision", "f1"]
+    return in_order(pd.DataFrame(rows, columns=columns), store)
+
+
+def acquisitions(store: Store) -> pd.DataFrame:
+    """Return every label of every run: row, arm, seed, round (that first trains on it), index, label, source, score."""
+    query = sa.select(
+        RUNS.c.row, RUNS.c.arm, RUNS.c.seed, *[c for c in ACQUISITIONS.c if c.name not in ("run",)]
+    ).join(ACQUISITIONS, ACQUISITIONS.c.run == RUNS.c.id)  # fmt: skip
+    with store.transaction() as connection:
+        frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=[*_names(query)])
+    classes = store.study()["data"]["classes"]
+    frame["label"] = [classes[k] for k in frame["label"]]
+    return in_order(frame, store)
+
+
+def in_order(frame: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """Sort rows by the study's own order of rows and arms, then seed and round."""
+    from labelwise.config import Study
+
+    study = Study.model_validate(store.study()["config"])
+    order = {
+        "row": {row.name: i for i, row in enumerate(study.sizes)},
+        "arm": {study.arm_name(arm): i for i, arm in enumerate(study.arms)},
+    }
+    by = [key for key in ("row", "arm", "seed", "round", "position") if key in frame.columns]
+
+    def rank(column: pd.Series) -> pd.Series:  # type: ignore[type-arg]
+        return column.map(order[str(column.name)]) if column.name in order else column
+
+    return frame.sort_values(by, key=rank, kind="stable").reset_index(drop=True)
+
+
+def _names(query: sa.Select[tuple[object, ...]]) -> list[str]:
+    return [column.name for column in query.selected_columns if isinstance(column, sa.Column)]
