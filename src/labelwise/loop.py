@@ -111,7 +111,7 @@ def propose(task: Task, state: State) -> Round:
     if key not in task.fits:
         order = np.argsort(state.indices)  # a fit depends on the set, not on the order of its acquisition
         model = task.learner.fit(
-            state.indices[order], state.labels[order], task.arm.weighting, task.seed, task.tuned
+            state.indices[order], state.labels[order], str(task.arm.weighting), task.seed, task.tuned
         )  # fmt: skip
         task.fits[key] = model, _test(task, model)
     fitted, test = task.fits[key]
@@ -154,7 +154,7 @@ def fit_key(task: Task, state: State) -> str:
     sources = [state.sources[i] for i in order]
     return digest(
         task.learner.key, state.indices[order].tobytes().hex(), state.labels[order].tobytes().hex(),
-        " ".join(sources), task.arm.weighting, str(task.seed), repr(sorted(task.tuned.items())),
+        " ".join(sources), str(task.arm.weighting), str(task.seed), repr(sorted(task.tuned.items())),
     )  # fmt: skip
 
 

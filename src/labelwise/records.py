@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -122,6 +123,16 @@ class Store:
             raise InputError(f"{self.path} is {what}; choose another folder or use the version that made it")
         return {**found, "config": json.loads(found["config"]), "data": json.loads(found["data"])}
 
+    def digest(self) -> str:
+        """Return what stands for all records, times and memory aside: equal studies have equal digests."""
+        content = hashlib.sha256()
+        with self.transaction() as connection:
+            for table in (RUNS, ROUNDS, ACQUISITIONS):
+                columns = [c for c in table.c if c.name not in MEASURED]
+                for row in connection.execute(sa.select(*columns).order_by(*table.primary_key.columns)):
+                    content.update(repr(tuple(row)).encode())
+        return content.hexdigest()[:16]
+
     def set_config(self, config: str) -> None:
         """Record a configuration that grew (more seeds, arms or rows)."""
         with self.transaction() as connection:
@@ -149,7 +160,7 @@ class Store:
     def add_round(
         self, run: dict[str, Any], done: Round, initial: LabelEvents | None, events: LabelEvents | None
     ) -> None:
-        """Record a finished round, the answers it asked for, and (round 0) the run and its initial set: one transaction.
+        """Record a finished round, the answers it asked for, and (round 0) the run's start, in one transaction.
 
         The run is done when it asked for nothing more.
         """
@@ -200,7 +211,8 @@ def writing(folder: Path) -> Iterator[Store]:
         lock = FileLock(folder / ".lock", timeout=0)
         lock.acquire()
     except Timeout:
-        raise InputError(f"{folder} is in use by another labelwise process; wait for it or choose another --out") from None
+        hint = "wait for it or choose another --out"
+        raise InputError(f"{folder} is in use by another labelwise process; {hint}") from None
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out") from None
     try:
@@ -213,7 +225,8 @@ def reading(folder: Path) -> Store:
     """Open a study's store for reading, also while a study writes to it. Errors: InputError when there is none."""
     path = folder / "study.db"
     if not path.is_file():
-        raise InputError(f"there is no study in {folder} (no study.db); run one with: labelwise run STUDY.yaml --out {folder}")
+        hint = f"run one with: labelwise run STUDY.yaml --out {folder}"
+        raise InputError(f"there is no study in {folder} (no study.db); {hint}")
     return Store(path, read_only=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -17,6 +18,7 @@ def one_thread() -> AbstractContextManager[Any]:
 
 @cache
 def _controller() -> ThreadpoolController:
-    import sklearn.linear_model  # noqa: F401  what is not loaded yet is not found
+    import_module("scipy.linalg")  # what is not loaded yet is not found
+    import_module("sklearn.linear_model")
 
     return ThreadpoolController()

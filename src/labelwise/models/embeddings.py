@@ -6,10 +6,13 @@ import copy
 import json
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch import nn
 
@@ -36,28 +39,56 @@ class Embeddings:
 
 def embed_dataset(images: ImageSet, backbone: Backbone, progress: Progress) -> Embeddings:
     """Return the embeddings of every image, from the cache where image content, weights and preprocessing agree."""
-    size, crop = input_size(images, backbone)
-    key = digest(LAYOUT, images.fingerprint, str(len(images)), backbone.fingerprint, f"{size} {crop}",
-                 backbone.device.type)  # fmt: skip
-    folder = cache_folder() / "embeddings" / key
-    mark, path = folder / "meta.json", folder / "values.npy"
+    folder = _folder(images, backbone)
     folder.mkdir(parents=True, exist_ok=True)
-    state = json.loads(mark.read_text()) if mark.exists() and path.exists() else {"done": 0, "seconds": 0.0}
+    with FileLock(folder / ".lock"):  # a second process waits and finds everything done
+        return _resume(folder, images, backbone, progress)
+
+
+def _resume(folder: Path, images: ImageSet, backbone: Backbone, progress: Progress) -> Embeddings:
+    """Embed what is not embedded yet; each chunk is on disk before it is marked as done."""
+    mark, path = folder / "meta.json", folder / "values.npy"
+    state: dict[str, Any] = {"done": 0, "seconds": 0.0}
+    if mark.exists() and path.exists():
+        state = json.loads(mark.read_text())
     if state["done"] < len(images):
-        shape = (len(images), backbone.features)
-        values = np.lib.format.open_memmap(
-            path, mode="r+" if state["done"] else "w+", dtype=np.float16, shape=None if state["done"] else shape
-        )
-        folded = fold_batch_norm(backbone.module)
+        new = {"mode": "w+", "dtype": np.float16, "shape": (len(images), backbone.features)}
+        values = np.lib.format.open_memmap(path, **({"mode": "r+"} if state["done"] else new))
+        module = _scoring_module(images, backbone)
         while state["done"] < len(images):
             chunk = np.arange(state["done"], min(state["done"] + CHUNK, len(images)))
             started = time.perf_counter()
-            values[chunk[0] : chunk[-1] + 1] = embed(images, chunk, backbone, folded)
+            values[chunk[0] : chunk[-1] + 1] = embed(images, chunk, backbone, module)
             values.flush()
             state = {"done": int(chunk[-1]) + 1, "seconds": state["seconds"] + time.perf_counter() - started}
             _replace(mark, json.dumps(state))
             progress("embedding images", state["done"], len(images))
     return Embeddings(np.load(path, mmap_mode="r"), state["seconds"])
+
+
+def _folder(images: ImageSet, backbone: Backbone) -> Path:
+    """Return the cache entry: the same images, weights, preprocessing and kind of device have the same one."""
+    parts = (images.fingerprint, str(len(images)), backbone.fingerprint, str(input_size(images, backbone)))
+    return cache_folder() / "embeddings" / digest(LAYOUT, *parts, backbone.device.type)
+
+
+def seconds_to_embed(images: ImageSet, backbone: Backbone) -> float:
+    """Estimate the seconds that `embed_dataset` would still take, by embedding a few images."""
+    mark = _folder(images, backbone) / "meta.json"
+    left = len(images) - (json.loads(mark.read_text())["done"] if mark.exists() else 0)
+    if not left:
+        return 0.0
+    few = np.linspace(0, len(images) - 1, min(128, len(images))).astype(np.int64)
+    module = _scoring_module(images, backbone)
+    embed(images, few[:32], backbone, module)  # the first batch is slower
+    started = time.perf_counter()
+    embed(images, few, backbone, module)
+    return (time.perf_counter() - started) / len(few) * left
+
+
+def _scoring_module(images: ImageSet, backbone: Backbone) -> nn.Module:
+    sample = _batch(images, np.arange(min(4, len(images))), *input_size(images, backbone), backbone.device)
+    return fold_batch_norm(backbone.module, _normalised(sample, backbone))
 
 
 def _replace(path: Path, text: str) -> None:
@@ -74,18 +105,23 @@ def input_size(images: ImageSet, backbone: Backbone) -> tuple[int, float]:
 def embed(images: ImageSet, indices: Indices, backbone: Backbone, module: nn.Module) -> NDArray[np.float16]:
     """Embed the images at `indices`, in batches that fit the processor's cache: (n, D) float16."""
     size, crop = input_size(images, backbone)
-    scale = torch.tensor(backbone.std, device=backbone.device).view(3, 1, 1) * 255
-    shift = torch.tensor(backbone.mean, device=backbone.device).view(3, 1, 1) * 255
     batch = 32 if backbone.device.type == "cpu" else 512
     parts = []
     with torch.inference_mode():
         for start in range(0, len(indices), batch):
             pixels = _batch(images, indices[start : start + batch], size, crop, backbone.device)
-            parts.append(module(pixels.float().sub_(shift).div_(scale)).half().cpu().numpy())
+            parts.append(module(_normalised(pixels, backbone)).half().cpu().numpy())
     values = np.concatenate(parts)
     if not np.isfinite(values).all():
         raise InputError(f"learner.backbone: {backbone.name} gives embeddings beyond float16; choose another backbone")
     return values
+
+
+def _normalised(pixels: torch.Tensor, backbone: Backbone) -> torch.Tensor:
+    """Turn (n, 3, H, W) pixels in 0..255 into the backbone's own scale."""
+    scale = torch.tensor(backbone.std, device=backbone.device).view(3, 1, 1) * 255
+    shift = torch.tensor(backbone.mean, device=backbone.device).view(3, 1, 1) * 255
+    return pixels.float().sub_(shift).div_(scale)
 
 
 def _batch(images: ImageSet, indices: Indices, size: int, crop: float, device: torch.device) -> torch.Tensor:
@@ -108,31 +144,27 @@ def _batch(images: ImageSet, indices: Indices, size: int, crop: float, device: t
     return pixels[:, :, top : top + outer, left : left + outer]
 
 
-def fold_batch_norm(module: nn.Module) -> nn.Module:
-    """Return a copy for scoring with each batch-norm folded into the convolution before it (equal to rounding)."""
+def fold_batch_norm(module: nn.Module, probe: torch.Tensor) -> nn.Module:
+    """Return a copy for scoring with each batch-norm folded into the convolution before it (equal to rounding).
+
+    probe: a few inputs on the module's device. Where the copy's output differs on them, as in a model that calls its
+    layers in another order than it declares them, the module itself is returned.
+    """
+    folded = _fold(copy.deepcopy(module)).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        before, after = module(probe), folded(probe)
+    return folded if torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.abs().max())) else module
+
+
+def _fold(parent: nn.Module) -> nn.Module:
     from timm.layers import BatchNormAct2d
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    module = copy.deepcopy(module)
-
-    def fold(parent: nn.Module) -> None:
-        children = list(parent.named_children())
-        for (first, conv), (second, norm) in zip(children, children[1:], strict=False):
-            if type(conv) is nn.Conv2d or _is_same_padded(conv):
-                if isinstance(norm, BatchNormAct2d):
-                    setattr(parent, first, fuse_conv_bn_eval(conv, norm))
-                    setattr(parent, second, nn.Sequential(norm.drop, norm.act))
-                elif type(norm) is nn.BatchNorm2d:
-                    setattr(parent, first, fuse_conv_bn_eval(conv, norm))
-                    setattr(parent, second, nn.Identity())
-        for child in parent.children():
-            fold(child)
-
-    fold(module)
-    return module.to(memory_format=torch.channels_last)
-
-
-def _is_same_padded(module: nn.Module) -> bool:
-    from timm.layers import Conv2dSame
-
-    return isinstance(module, Conv2dSame)
+    for (first, conv), (second, norm) in pairwise(list(parent.named_children())):
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(parent, first, fuse_conv_bn_eval(conv, norm))
+            setattr(parent, second, nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d)
+                    else nn.Identity())  # fmt: skip
+    for child in parent.children():
+        _fold(child)
+    return parent

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from labelwise.arrays import Floats, Indices, Labels, Predictions
@@ -62,10 +63,27 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How fast a learner is here. once: seconds before the first run; forward_once: images embedded for each run;
+
+    fit, score: seconds as a function of labels and of images; forward, backward: the backbone's passes in a round, as
+    a function of its labels; features: D.
+    """
+
+    once: float
+    forward_once: int
+    fit: Callable[[int], float]
+    score: Callable[[int], float]
+    forward: Callable[[int], int]
+    backward: Callable[[int], int]
+    features: int
+    frozen_embeddings: bool
+
+
+@dataclass(frozen=True)
 class LearnerInfo:
-    """One row of LEARNERS: where its class is, imported only when it is used."""
+    """One row of LEARNERS. module: has `build` and `calibrate` and is imported only when it is used."""
 
     name: str
     summary: str
     module: str
-    attribute: str = field(default="build")

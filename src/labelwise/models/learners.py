@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from labelwise.config import Study
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
 from labelwise.errors import InputError, nearest
-from labelwise.models.learner import Learner, LearnerInfo
+from labelwise.models.learner import Calibration, Learner, LearnerInfo
 
 LEARNERS: tuple[LearnerInfo, ...] = (
     LearnerInfo("probe", "multinomial logistic regression on frozen embeddings", "labelwise.models.probe"),
@@ -27,7 +28,16 @@ def check_learner(study: Study) -> None:
 
 def build_learner(dataset: Dataset, study: Study, progress: Progress) -> Learner:
     """Build the study's learner on a data set. Errors: InputError, also for weights that cannot be had."""
-    check_learner(study)
-    info = next(info for info in LEARNERS if info.name == study.learner.kind)
-    learner: Learner = getattr(import_module(info.module), info.attribute)(dataset, study, progress)
+    learner: Learner = _module(study).build(dataset, study, progress)
     return learner
+
+
+def calibrate(dataset: Dataset, study: Study, progress: Progress) -> Calibration:
+    """Measure in a few seconds how fast the study's learner is on this machine. Errors: as build_learner."""
+    measured: Calibration = _module(study).calibrate(dataset, study, progress)
+    return measured
+
+
+def _module(study: Study) -> Any:
+    check_learner(study)
+    return import_module(next(info.module for info in LEARNERS if info.name == study.learner.kind))

@@ -18,8 +18,8 @@ from labelwise.config import Study, digest
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
 from labelwise.models.backbone import load_backbone
-from labelwise.models.embeddings import Embeddings, embed_dataset
-from labelwise.models.learner import FitCost, Preparation
+from labelwise.models.embeddings import Embeddings, embed_dataset, seconds_to_embed
+from labelwise.models.learner import Calibration, FitCost, Preparation
 from labelwise.seeds import generator, integer
 from labelwise.threads import one_thread
 
@@ -176,4 +176,32 @@ def build(dataset: Dataset, study: Study, progress: Progress) -> Probe:
         used={"learner": "linear probe (multinomial logistic regression on frozen embeddings)",
               "backbone": backbone.name, "weights": backbone.weights, "device": str(backbone.device)},
         preparation=Preparation(embedded.seconds * (1 - share), embedded.seconds * share, count),
+    )  # fmt: skip
+
+
+def calibrate(dataset: Dataset, study: Study, progress: Progress) -> Calibration:
+    """Time the embedding of a few images, and fits and scores on random features: a few seconds."""
+    progress("calibrating", 0, 1)
+    backbone = load_backbone(study.learner)
+    rng = np.random.default_rng(0)
+    size = 2_000
+    labels = np.arange(size) % len(dataset.classes)
+    centres = rng.standard_normal((len(dataset.classes), backbone.features))
+    rows = (0.1 * centres[labels] + rng.standard_normal((size, backbone.features))).astype(np.float16)
+    probe = Probe(
+        rows, np.zeros(rows.shape[1], np.float32), np.ones(rows.shape[1], np.float32), len(dataset.classes), "", {},
+        Preparation(),
+    )  # fmt: skip
+    few, many = max(size // 10, 2 * len(dataset.classes)), size
+    probe.fit(np.arange(few), labels[:few], "none", 0, {"penalty": 0.03})  # loads what loads late
+    short, long = (probe.fit(np.arange(n), labels[:n], "none", 0, {"penalty": 0.03}) for n in (few, many))
+    slope = max(0.0, (long.cost.seconds - short.cost.seconds) / (many - few))
+    started = time.perf_counter()
+    long.predict(np.arange(size))
+    per_image = (time.perf_counter() - started) / size
+    progress("calibrating", 1, 1)
+    return Calibration(
+        once=seconds_to_embed(dataset.images, backbone), forward_once=len(dataset.images),
+        fit=lambda n: short.cost.seconds + slope * n, score=lambda n: per_image * n, forward=lambda _: 0,
+        backward=lambda _: 0, features=backbone.features, frozen_embeddings=True,
     )  # fmt: skip

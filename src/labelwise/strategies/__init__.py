@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from labelwise.arrays import Indices
 from labelwise.errors import nearest
@@ -41,13 +42,19 @@ __all__ = ["BASELINE", "STRATEGIES", "Picks", "Strategy", "check_options", "run_
 
 
 def check_options(name: str, options: dict[str, Any]) -> str | None:
-    """Return what is wrong with a strategy's name or the names of its options, in words, or None."""
+    """Return what is wrong with a strategy's name or its options, in words, or None."""
     if name not in STRATEGIES:
         return f"'{name}' is not a strategy{nearest(name, [*STRATEGIES, BASELINE])}"
     known = STRATEGIES[name].options
     for option in options:
         if option not in known:
             return f"{name} has no option '{option}'" + (nearest(option, known) if known else "; it has none")
+    hints = get_type_hints(STRATEGIES[name].select, include_extras=True)
+    for option, value in options.items():
+        try:
+            TypeAdapter(hints[option]).validate_python(value, strict=not isinstance(value, int))
+        except ValidationError as error:
+            return f"{name}: option {option} cannot be {value!r}: {error.errors()[0]['msg'].lower()}"
     return None
 
 

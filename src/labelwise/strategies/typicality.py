@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.stats import rankdata
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -21,8 +22,8 @@ from labelwise.threads import one_thread
 def entropy_typicality(
     ask: Ask,
     *,
-    clusters: int | None = None,
-    weight: float = 0.5,
+    clusters: Annotated[int, Field(ge=1)] | None = None,
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.5,
     normalisation: Literal["rank", "minmax"] = "rank",
 ) -> Picks:
     """Pick uncertain and atypical images first: TypiClust as the reproduced study defines it, not as published.

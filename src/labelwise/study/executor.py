@@ -21,7 +21,7 @@ from labelwise.loop import EMPTY, Round, Task, advance
 from labelwise.loop import run as run_loop
 from labelwise.models.learner import Learner
 from labelwise.models.learners import build_learner
-from labelwise.records import Store, reading, writing
+from labelwise.records import Store, writing
 from labelwise.study.plan import Run, arm_pool, check_study, initial_set, plan_runs, run_id, tuning_set
 
 PACKAGES = ("labelwise", "numpy", "scipy", "scikit-learn", "torch", "timm", "pillow")
@@ -47,7 +47,9 @@ def run_study(study: Study, out: Path, listener: Listener) -> None:
     """Run a whole study into the folder `out`. Errors: InputError before anything is written."""
     check_study(study)
     if (out / "study.db").exists():
-        _check_grown(reading(out).study()["config"], study, out)
+        with writing(out) as store:  # before the long work: is it free, and ours?
+            if store.exists():
+                _check_grown(store.study()["config"], study, out)
     dataset = open_dataset(study, listener.work)
     runs = plan_runs(study, dataset)
     learner = build_learner(dataset, study, listener.work)
@@ -86,7 +88,7 @@ def _open(store: Store, study: Study, dataset: Dataset) -> None:
         return
     found = store.study()
     if found["data"]["fingerprint"] != dataset.fingerprint:
-        raise InputError(f"{store.path} was made from other images or labels than {study.data} holds now; choose another --out")
+        raise InputError(f"{store.path} was made from other images or labels than {study.data}; choose another --out")
     store.set_config(canonical(study))
 
 
@@ -146,4 +148,9 @@ def _describe(run: Run, identity: str, dataset: Dataset, subset: Subset, learner
 def machine() -> dict[str, str]:
     """Return what the results may depend on beside the configuration: versions, processor, cores."""
     packages = {name: version(name) for name in PACKAGES}
-    return {**packages, "python": platform.python_version(), "processor": platform.machine(), "cores": str(os.cpu_count())}
+    return {
+        **packages,
+        "python": platform.python_version(),
+        "processor": platform.machine(),
+        "cores": str(os.cpu_count()),
+    }

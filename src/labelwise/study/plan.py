@@ -57,8 +57,9 @@ def schedule(budget: int, study: Study) -> tuple[int, ...]:
     initial = max(study.initial.minimum, round(study.initial.share * budget))
     if initial >= budget:
         raise InputError(
-            f"sizes: a budget of {budget:,} labels leaves nothing to buy after the initial {initial:,}; choose a larger "
-            f"row, or lower the initial set with --set initial.minimum={max(1, round(study.initial.share * budget))}"
+            f"sizes: a budget of {budget:,} labels leaves nothing to buy after the initial {initial:,}; "
+            "choose a larger row, or lower the initial set with --set initial.minimum="
+            f"{max(1, round(study.initial.share * budget))}"
         )
     batch = max(1, round(study.acquisition * budget))
     return (*range(initial, budget, batch), budget)

@@ -1,0 +1,164 @@
+"""The command line: thin commands over the study, the records and the report.
+
+Heavy libraries are imported inside the commands, so that `labelwise --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labelwise.errors import InputError
+
+app = typer.Typer(
+    help="Spend labels wisely: compare active-learning strategies on your own images, with honest statistics.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+
+class Format(StrEnum):
+    """How tables are printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study's configuration.")]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="DIR", help="Stands for the study's `data`: a path or a source's name.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key: a dotted path and a YAML value. Repeatable."),
+]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder that a study was run into.")]
+As = Annotated[Format, typer.Option("--format", help="For people, spreadsheets or programs.")]
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the records go; out/NAME by default.")
+    ] = None,
+    set_: Set = None,
+) -> None:
+    """Run a study, or go on with it where it stopped; print the verdict and the results."""
+    from labelwise.config import load_study
+
+    loaded = load_study(study, set_ or [], data)
+    folder = out or Path("out") / loaded.name
+    from labelwise.cli.progress import progress_listener
+    from labelwise.study.executor import run_study
+
+    with progress_listener() as listener:
+        run_study(loaded, folder, listener)
+    from labelwise.cli.tables import print_verdict
+    from labelwise.records import reading
+
+    print_verdict(reading(folder))
+    typer.echo(f"\nRecords: {folder / 'study.db'}. Figures and tables: labelwise report {folder}")
+
+
+@app.command()
+def plan(study: StudyFile, data: Data = None, set_: Set = None, format_: As = Format.table) -> None:
+    """Say what a study will cost, before anything is spent: runs, rounds, labels, images, estimated time."""
+    from labelwise.config import load_study
+
+    loaded = load_study(study, set_ or [], data)
+    from labelwise.cli.progress import progress_listener
+    from labelwise.cli.tables import print_plan
+    from labelwise.study.estimate import estimate_study
+
+    with progress_listener() as listener:
+        estimate = estimate_study(loaded, listener.work)
+    print_plan(estimate, format_.value)
+
+
+@app.command()
+def status(folder: Folder, format_: As = Format.table) -> None:
+    """Say how far a study is, run by run."""
+    from labelwise.cli.tables import print_status
+    from labelwise.records import reading
+
+    print_status(reading(folder), format_.value)
+
+
+@app.command()
+def results(folder: Folder, format_: As = Format.table) -> None:
+    """Print the records: a row a round, with accuracy, labels by kind and every cost."""
+    from labelwise.analysis.results import rounds
+    from labelwise.cli.tables import print_frame
+    from labelwise.records import reading
+
+    print_frame(rounds(reading(folder)), format_.value)
+
+
+@app.command()
+def report(folder: Folder) -> None:
+    """Write the report: one HTML file that opens offline, figures as SVG and PDF, tables as CSV."""
+    from labelwise.records import reading
+    from labelwise.report import write_report
+
+    path = write_report(reading(folder), folder / "report")
+    typer.echo(f"Report: {path}")
+
+
+@app.command()
+def strategies(format_: As = Format.table) -> None:
+    """List the strategies, what they need, their options and where they come from."""
+    from labelwise.cli.tables import print_strategies
+
+    print_strategies(format_.value)
+
+
+@app.command()
+def sources(format_: As = Format.table) -> None:
+    """List what a study's `data` can be."""
+    from labelwise.cli.tables import print_sources
+
+    print_sources(format_.value)
+
+
+@app.command()
+def doctor(format_: As = Format.table) -> None:
+    """Say what is installed, which devices there are, and what would be slow and why."""
+    from labelwise.cli.doctor import print_doctor
+
+    print_doctor(format_.value)
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 2 bad input (one line says what to do), 130 stopped by Ctrl-C."""
+    try:
+        app()
+    except InputError as error:
+        _stop(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        typer.echo("\nStopped. Finished rounds are kept: run the same command again to go on.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # `labelwise results DIR | head`
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some space (the cache: LABELWISE_CACHE)" if full else "name a folder that may be written to"
+        _stop(f"{error.strerror}{where}; {hint}, then run the same command again: finished rounds are kept")
+
+
+def _stop(message: str) -> None:
+    typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    typer.echo(message, err=True)
+    sys.exit(2)

@@ -1,0 +1,129 @@
+"""Tables on the terminal, as CSV or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from labelwise.records import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from labelwise.study.estimate import Estimate
+
+
+def print_rows(rows: Sequence[dict[str, Any]], format_: str, columns: Sequence[str] = ()) -> None:
+    """Print rows of plain values; `columns` names them where there may be no rows."""
+    names = list(rows[0]) if rows else list(columns)
+    if format_ == "json":
+        print(json.dumps(list(rows), indent=1))
+    elif format_ == "csv":
+        import csv
+
+        writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name in names:
+            number = bool(rows) and all(isinstance(row[name], int | float) for row in rows)
+            table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
+        for row in rows:
+            table.add_row(*[_cell(name, row[name]) for name in names])
+        Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if name in ("accuracy", "macro_f1", "loss", "ece") else f"{value:,.2f}"
+    return f"{value:,}" if isinstance(value, int) and name not in ("seed", "round") else str(value)
+
+
+SHORT = ("row", "arm", "seed", "round", "labels", "accuracy", "macro_f1", "loss", "ece", "epochs", "seconds_train",
+         "seconds_score", "seconds_select", "seconds_evaluate")  # fmt: skip
+"""The columns of the results that fit a terminal; CSV and JSON have all."""
+
+
+def print_frame(frame: pd.DataFrame, format_: str) -> None:
+    """Print the results' rows: all columns as CSV or JSON, the main ones as a table."""
+    names = list(SHORT if format_ == "table" else frame.columns)
+    rows: list[dict[str, Any]] = json.loads(frame[names].to_json(orient="records", double_precision=15))
+    print_rows(rows, format_, names)
+
+
+def print_status(store: Store, format_: str) -> None:
+    """Print a row a planned run: what is recorded of it."""
+    from labelwise.analysis.results import rounds
+
+    frame = rounds(store)
+    from labelwise.config import Study
+
+    study = Study.model_validate(store.study()["config"])
+    rows = []
+    for row in study.sizes:
+        for arm in study.arms:
+            for seed in study.seeds:
+                name = study.arm_name(arm)
+                found = frame[(frame["row"] == row.name) & (frame["arm"] == name) & (frame["seed"] == seed)]
+                last = found.iloc[-1] if len(found) else None
+                rows.append({
+                    "row": row.name, "arm": name, "seed": seed,
+                    "status": "waiting" if last is None else str(last["status"]),
+                    "rounds": len(found), "labels": 0 if last is None else int(last["labels"]),
+                    "budget": "" if last is None else int(last["budget"]),
+                })  # fmt: skip
+    done = sum(row["status"] == "done" for row in rows)
+    if format_ == "table":
+        print(f"{done} of {len(rows)} runs done, {len(frame):,} rounds recorded in {store.path}")
+        print(f"records {store.digest()} (equal for equal studies: times and memory are left out)\n")
+    print_rows(rows, format_)
+
+
+def print_plan(estimate: Estimate, format_: str) -> None:
+    """Print the plan: a row a row of the study and arm, and the whole."""
+    rows = [{**asdict(arm), "seconds": round(arm.seconds, 1)} for arm in estimate.arms]
+    if format_ == "json":
+        print(json.dumps({"arms": rows, "seconds_once": estimate.once, "seconds": estimate.seconds}, indent=1))
+        return
+    print_rows(rows, format_)
+    if format_ == "table":
+        total = {key: sum(row[key] for row in rows) for key in ("runs", "rounds", "labels")}
+        print(
+            f"\nIn all {total['runs']:,} runs, {total['rounds']:,} rounds, {total['labels']:,} labels; about "
+            f"{duration(estimate.seconds)} here ({duration(estimate.once)} of it once, for embedding the images)."
+            "\nThe time is from a calibration of a few seconds; equal fits are computed once, so it can be less."
+        )
+
+
+def duration(seconds: float) -> str:
+    """Say a time in words: `45 s`, `12 min`, `3.4 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def print_strategies(format_: str) -> None:
+    """Print the table of strategies."""
+    from labelwise.strategies import BASELINE, STRATEGIES
+
+    rows = [{"strategy": BASELINE, "summary": "the baseline: trains once on the row's stratified subset",
+             "needs": "hidden labels, to draw the subset", "options": "", "source": ""}]  # fmt: skip
+    for strategy in STRATEGIES.values():
+        options = ", ".join(f"{name}={value}" for name, value in strategy.options.items())
+        rows.append({"strategy": strategy.name, "summary": strategy.summary, "needs": ", ".join(strategy.needs),
+                     "options": options, "source": strategy.source})  # fmt: skip
+    print_rows(rows, format_)
+
+
+def print_sources(format_: str) -> None:
+    """Print the table of sources."""
+    from labelwise.data.sources import SOURCES
+
+    print_rows([{"source": source.name, "summary": source.summary} for source in SOURCES], format_)

@@ -1,0 +1,143 @@
+"""The report's figures: each shows one row of the study, one column wide, so that any number of rows stays readable."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from labelwise.analysis.compare import RANDOM, SECONDS
+from labelwise.analysis.results import dicts
+from labelwise.analysis.words import NAMES, SHARES, seconds
+from labelwise.report.style import INK, MUTED, SERIES, WIDTH, ArmStyle, plain
+from labelwise.strategies import BASELINE
+
+Styles = dict[str, ArmStyle]
+PHASES = dict(zip(SECONDS, ("training", "scoring", "selection", "evaluation", "zero-shot labels"), strict=True))
+
+
+def curves_figure(row: str, curves: pd.DataFrame, metric: str, styles: Styles) -> Figure:
+    """Draw a row's learning curves: mean and 95 % band over seeds; an arm of one round is a point and a line.
+
+    curves: as of `learning_curves`, of this row.
+    """
+    figure = Figure(figsize=(WIDTH, 2.9))
+    axes = figure.subplots()
+    scale = 100.0 if metric in SHARES else 1.0
+    for arm, part in curves.groupby("arm", sort=False):
+        style = styles[str(arm)]
+        labels, mean = part["labels"].to_numpy(), part["mean"].to_numpy() * scale
+        low, high = part["low"].to_numpy() * scale, part["high"].to_numpy() * scale
+        if len(part) == 1:
+            _point(axes, labels[0], mean[0], low[0], high[0], style, plain(str(arm)))
+        else:
+            axes.plot(labels, mean, color=style.color, ls=style.dash, marker=style.marker, ms=3.5,
+                      markevery=[len(part) - 1], label=plain(str(arm)))  # fmt: skip
+            axes.fill_between(labels, low, high, color=style.color, alpha=0.13, lw=0)
+    axes.set(xlabel="labels", ylabel=f"{NAMES[metric]}{', %' if scale > 1 else ''}", title=f"Row {row}")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    _legend(figure, axes)
+    return figure
+
+
+def _point(axes: Axes, x: float, mean: float, low: float, high: float, style: ArmStyle, label: str) -> None:
+    """Draw the baseline: its value at N with its interval, and a line to hold the curves against."""
+    axes.axhline(mean, color=style.color, ls=style.dash, lw=0.9, alpha=0.8)
+    bars = None if math.isnan(low) else [[mean - low], [high - mean]]
+    axes.errorbar([x], [mean], yerr=bars, color=style.color, marker=style.marker, ms=4.5, ls=style.dash, lw=1.2,
+                  capsize=2.5, label=label, zorder=5)  # fmt: skip
+
+
+def differences_figure(row: str, compared: pd.DataFrame, styles: Styles) -> Figure:
+    """Draw a row's paired differences of accuracy with their 95 % intervals; filled: to the baseline, open: to random.
+
+    compared: as of `differences`, of this row, with at least one pair each.
+    """
+    arms = list(dict.fromkeys(compared["arm"]))
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.32 * len(arms)))
+    axes = figure.subplots()
+    axes.axvline(0, color=MUTED, lw=1)
+    for against, shift in ((BASELINE, -0.14), (RANDOM, 0.14)):
+        for comparison in dicts(compared[compared["against"] == against]):
+            style = styles[comparison["arm"]]
+            middle, low, high = (comparison[key] * 100 for key in ("difference", "low", "high"))
+            axes.errorbar(
+                [middle], [arms.index(comparison["arm"]) + shift],
+                xerr=None if math.isnan(low) else [[middle - low], [high - middle]],
+                color=style.color, marker="o" if against == BASELINE else "s", ms=5, lw=1.4, capsize=2.5,
+                mfc=style.color if against == BASELINE else "none",
+            )  # fmt: skip
+    for marker, fill, label in (("o", INK, "to the stratified sample"), ("s", "none", "to random")):
+        axes.plot([], [], marker=marker, mfc=fill, color=INK, ls="", ms=5, label=label)
+    axes.set(xlabel="difference in accuracy, points", title=f"Row {row}", ylim=(len(arms) - 0.5, -0.5))
+    axes.set_yticks(range(len(arms)), [plain(arm) for arm in arms], color=INK)
+    axes.grid(visible=False, axis="y")
+    _legend(figure, axes)
+    return figure
+
+
+def seconds_figure(row: str, costs: pd.DataFrame) -> Figure:
+    """Draw a row's mean seconds a run, stacked by phase: a bar an arm. costs: as of `costs`, of this row."""
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.26 * len(costs)))
+    axes = figure.subplots()
+    left = np.zeros(len(costs))
+    for i, (column, label) in enumerate(PHASES.items()):
+        values = costs[column].to_numpy(dtype=float)
+        if values.any():
+            axes.barh(range(len(costs)), values, left=left, height=0.62, color=SERIES[i], label=label)
+        left += values
+    for i, total in enumerate(left):
+        axes.annotate(f"{seconds(total)} s", (total, i), (4, 0), textcoords="offset points", va="center", size=7)
+    axes.set(xlabel="seconds a run", title=f"Row {row}", ylim=(len(costs) - 0.5, -0.5), xlim=(0, left.max() * 1.18 or 1))
+    axes.set_yticks(range(len(costs)), [plain(arm) for arm in costs["arm"]], color=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(visible=False, axis="y")
+    _legend(figure, axes)
+    return figure
+
+
+def classes_figure(row: str, shares: pd.DataFrame, labels: dict[tuple[str, int], float], shown: list[str]) -> Figure:
+    """Draw which classes each arm of a row has labelled, round by round: a panel an arm, a line a class.
+
+    shares: as of `class_shares`, of this row; labels: (arm, round) -> labels; shown: the classes to draw.
+    """
+    arms = list(dict.fromkeys(shares.index.get_level_values("arm")))
+    height = 0.28 + 0.125 * len(shown)
+    figure = Figure(figsize=(WIDTH, 0.75 + height * len(arms)))
+    panels = figure.subplots(len(arms), squeeze=False)[:, 0]
+    top = float(shares[shown].to_numpy().max())
+    for axes, arm in zip(panels, arms, strict=True):
+        part = shares.xs(arm, level="arm")[shown]
+        image = axes.imshow(part.to_numpy().T, aspect="auto", interpolation="none", cmap="cividis", vmin=0, vmax=top)
+        rounds = [int(r) for r in part.index.get_level_values("round")]
+        ticks = sorted({0, len(rounds) // 2, len(rounds) - 1})
+        axes.set_xticks(ticks, [f"{labels[arm, rounds[i]]:,.0f}" for i in ticks], size=7)
+        axes.set_yticks(range(len(shown)), [plain(name, 16) for name in shown], size=6.5, color=INK)
+        axes.set_title(plain(arm, 40))
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        final = axes.secondary_yaxis("right")
+        final.set_yticks(range(len(shown)), [f"{share:.0%}" for share in part.iloc[-1]], size=6.5, color=INK)
+        final.spines[:].set_visible(False)
+    panels[-1].set_xlabel("labels")
+    figure.suptitle(f"Row {row}", x=0.01, ha="left", size=8.5, weight="bold")
+    bar = figure.colorbar(image, ax=list(panels), location="bottom", aspect=45, pad=0.02, fraction=0.03)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0%}"))
+    bar.set_label("share of the labelled set")
+    return figure
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 3 if max(map(len, labels), default=0) < 14 else 2
+    settings: dict[str, Any] = {"handlelength": 2.4, "columnspacing": 1.2, "borderaxespad": 0.2}
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, labelcolor=INK, **settings)
+
+

@@ -1,0 +1,102 @@
+"""What a study will cost, from a short calibration, before anything is spent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.config import Study
+from labelwise.data.dataset import Dataset
+from labelwise.data.images import Progress
+from labelwise.data.sources import open_dataset
+from labelwise.models.learner import Calibration
+from labelwise.models.learners import calibrate
+from labelwise.strategies import BASELINE, STRATEGIES, run_strategy
+from labelwise.study.plan import Run, check_study, plan_runs
+
+SAMPLE = 4_096
+"""Candidates on which a strategy is timed; its time is taken as linear in their number."""
+
+
+@dataclass(frozen=True)
+class ArmEstimate:
+    """An arm on a row, over all its seeds. images: forward and backward passes of the backbone; seconds: estimated."""
+
+    row: str
+    arm: str
+    runs: int
+    rounds: int
+    labels: int
+    images_forward: int
+    images_backward: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """arms: one entry a row and arm; once: seconds spent once for all of them, as embedding the images."""
+
+    arms: list[ArmEstimate]
+    once: float
+
+    @property
+    def seconds(self) -> float:
+        """The whole study's estimated seconds."""
+        return self.once + sum(arm.seconds for arm in self.arms)
+
+
+def estimate_study(study: Study, progress: Progress) -> Estimate:
+    """Plan a study and estimate its time; nothing is written but caches. Errors: InputError as for a run."""
+    check_study(study)
+    dataset = open_dataset(study, progress)
+    runs = plan_runs(study, dataset)
+    speed = calibrate(dataset, study, progress)
+    timed = {arm.strategy: _time_strategy(arm.strategy, dataset, speed) for arm in study.arms}
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.row.name, run.name), []).append(run)
+    arms = [
+        ArmEstimate(
+            row, arm, len(members), sum(len(run.labels) for run in members), sum(run.budget for run in members),
+            sum(speed.forward_once + sum(map(speed.forward, run.labels)) for run in members),
+            sum(sum(map(speed.backward, run.labels)) for run in members),
+            sum(_seconds(run, dataset, speed, timed[run.arm.strategy]) for run in members),
+        )
+        for (row, arm), members in groups.items()
+    ]  # fmt: skip
+    return Estimate(arms, speed.once)
+
+
+def _seconds(run: Run, dataset: Dataset, speed: Calibration, select: Callable[[int, bool], float]) -> float:
+    """Estimate one run: fits, tests, and between them scoring and selecting."""
+    total = sum(speed.fit(labels) for labels in run.labels) + len(run.labels) * speed.score(len(dataset.test))
+    if run.arm.strategy != BASELINE:
+        pool = len(dataset.pool) if run.arm.pool == "full" else run.budget
+        scored = "probs" in STRATEGIES[run.arm.strategy].needs
+        for position in range(len(run.labels) - 1):
+            total += select(pool, position == 0) + (speed.score(pool) if scored else 0.0)
+    return total
+
+
+def _time_strategy(name: str, dataset: Dataset, speed: Calibration) -> Callable[[int, bool], float]:
+    """Time a strategy on random arrays, per candidate: the first round, and a later one with what it keeps."""
+    if name == BASELINE:
+        return lambda _pool, _first: 0.0
+    rng = np.random.default_rng(0)
+    size = min(SAMPLE, len(dataset.pool))
+    arrays: dict[str, NDArray[Any]] = {
+        "probs": rng.dirichlet(np.ones(len(dataset.classes)), size).astype(np.float32),
+        "embeddings": rng.standard_normal((size, speed.features)).astype(np.float16),
+    }
+    memory: dict[str, Any] | None = {} if speed.frozen_embeddings else None
+    times = []
+    for number in range(2):
+        started = time.perf_counter()
+        run_strategy(name, np.arange(size), 64, np.empty(0, np.int64), arrays, {}, 0, number, memory)
+        times.append((time.perf_counter() - started) / size)
+    return lambda pool, first: pool * times[0 if first else 1]

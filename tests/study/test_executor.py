@@ -1,0 +1,196 @@
+"""A study end to end with a learner without a backbone: records, resume, equal fits once, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fake
+from labelwise.analysis.results import acquisitions, rounds
+from labelwise.config import Study
+from labelwise.errors import InputError
+from labelwise.records import reading, writing
+from labelwise.study.executor import run_study
+
+
+def study(**changes: Any) -> Study:
+    values: dict[str, Any] = {
+        "data": "digits", "sizes": ["20%"], "seeds": 2, "initial": {"minimum": 30}, "learner": {"kind": "fake"},
+        "arms": ["stratified", "random", "margin", "entropy_typicality"],
+    }  # fmt: skip
+    return Study.model_validate({**values, **changes})
+
+
+@pytest.fixture(autouse=True)
+def _fake() -> None:
+    fake.install()
+    fake.FITS.clear()
+
+
+def test_records_of_a_whole_study(tmp_path: Path) -> None:
+    run_study(study(), tmp_path, fake.Silent())
+    store = reading(tmp_path)
+    frame, labels = rounds(store), acquisitions(store)
+    assert (frame["status"] == "done").all()
+    assert (frame["labels_train"] + frame["labels_val"] == frame["labels"]).all()
+    assert (frame["labels_bought"] == frame["labels"]).all()
+    one = frame[(frame["arm"] == "margin") & (frame["seed"] == 0)]
+    assert one["labels"].iloc[0] == 30
+    assert one["labels"].iloc[-1] == one["budget"].iloc[0]
+    assert (np.diff(one["labels"])[:-1] == round(0.05 * one["budget"].iloc[0])).all()
+    for (arm, seed), picked in labels.groupby(["arm", "seed"]):
+        run = frame[(frame["arm"] == arm) & (frame["seed"] == seed)]
+        assert picked["index"].is_unique
+        assert picked.groupby("round").size().cumsum().tolist() == run["labels"].tolist()
+    start = labels[labels["round"] == 0]
+    sets = {arm: set(part["index"]) for arm, part in start[start["seed"] == 0].groupby("arm")}
+    assert sets["random"] == sets["margin"] == sets["entropy_typicality"]
+    assert sets["random"] < sets["stratified"]
+
+
+def test_the_truth_is_what_is_recorded(tmp_path: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    run_study(study(arms=["margin"], seeds=1), tmp_path, fake.Silent())
+    labels = acquisitions(reading(tmp_path))
+    assert (load_digits().target[labels["index"]].astype(str) == labels["label"]).all()
+
+
+def test_predictions_give_the_recorded_metrics(tmp_path: Path) -> None:
+    run_study(study(arms=["margin"], seeds=1), tmp_path, fake.Silent())
+    with sqlite3.connect(tmp_path / "study.db") as db:
+        data = json.loads(db.execute("SELECT data FROM study").fetchone()[0])
+        found = db.execute("SELECT predictions, accuracy, loss FROM rounds").fetchall()
+    truth = np.array(data["test_labels"])
+    for blob, accuracy, loss in found:
+        probs = np.frombuffer(blob, "<f2").reshape(len(truth), -1).astype(np.float64)
+        assert (probs.argmax(axis=1) == truth).mean() == pytest.approx(accuracy, abs=0.01)  # float16 makes ties
+        assert -np.log(probs[np.arange(len(truth)), truth]).mean() == pytest.approx(loss, rel=0.01)
+
+
+def test_equal_fits_are_computed_once_and_charged_to_each_arm(tmp_path: Path) -> None:
+    run_study(study(seeds=1), tmp_path, fake.Silent())
+    assert len(fake.FITS) == len(set(fake.FITS))
+    frame = rounds(reading(tmp_path))
+    assert len(fake.FITS) == len(frame) - 2  # three arms share the fit of round 0
+    assert (frame["epochs"] == 3).all()
+    assert frame[frame["round"] == 0]["images_forward"].tolist() == [107] * 4
+
+
+def test_same_configuration_same_records(tmp_path: Path) -> None:
+    for out in ("a", "b"):
+        run_study(study(), tmp_path / out, fake.Silent())
+    assert reading(tmp_path / "a").digest() == reading(tmp_path / "b").digest()
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 5, 17, 30])
+def test_stopped_and_resumed_equals_undisturbed(tmp_path: Path, stop_after: int) -> None:
+    run_study(study(), tmp_path / "a", fake.Silent())
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study(), tmp_path / "b", fake.Silent(stop_after))
+    run_study(study(), tmp_path / "b", fake.Silent())
+    assert reading(tmp_path / "a").digest() == reading(tmp_path / "b").digest()
+
+
+def test_a_finished_study_runs_nothing_again(tmp_path: Path) -> None:
+    run_study(study(), tmp_path, fake.Silent())
+    fake.FITS.clear()
+    run_study(study(), tmp_path, fake.Silent())
+    assert fake.FITS == []
+
+
+def test_a_study_can_grow_but_not_change(tmp_path: Path) -> None:
+    run_study(study(seeds=1, arms=["margin"]), tmp_path / "a", fake.Silent())
+    run_study(study(), tmp_path / "a", fake.Silent())
+    run_study(study(), tmp_path / "b", fake.Silent())
+    assert reading(tmp_path / "a").digest() == reading(tmp_path / "b").digest()
+    for change in ({"seeds": 1}, {"acquisition": 0.1}, {"learner": {"kind": "probe"}}, {"sizes": ["30%"]}):
+        before = reading(tmp_path / "a").digest()
+        with pytest.raises(InputError, match=f"holds another configuration: {next(iter(change))} was"):
+            run_study(study(**change), tmp_path / "a", fake.Silent())
+        assert reading(tmp_path / "a").digest() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sizes": [20]}, "leaves nothing to buy"),
+        ({"sizes": [20_000]}, "larger than the pool"),
+        ({"sizes": ["10%/5%"], "minority": ["11"]}, "there is no class '11'"),
+        ({"sizes": ["10%/5%"], "minority": 10}, "do not fit row"),
+        ({"arms": ["margn"]}, "did you mean 'margin'"),
+        ({"arms": [{"strategy": "margin", "options": {"k": 1}}]}, "has no option 'k'"),
+        ({"data": "digitz"}, "did you mean 'digits'"),
+        ({"data": "no/such/folder"}, "there is no file or folder"),
+        ({"learner": {"kind": "prob"}}, "did you mean 'probe'"),
+    ],
+)
+def test_bad_input_writes_nothing(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run_study(study(**change), tmp_path / "out", fake.Silent())
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_processes_on_one_folder(tmp_path: Path) -> None:
+    with writing(tmp_path), pytest.raises(InputError, match="in use by another labelwise process"):
+        run_study(study(), tmp_path, fake.Silent())
+
+
+def test_another_schema_is_refused(tmp_path: Path) -> None:
+    run_study(study(seeds=1, arms=["margin"]), tmp_path, fake.Silent())
+    with sqlite3.connect(tmp_path / "study.db") as db:
+        db.execute("UPDATE study SET schema = 99, version = '9.9'")
+    with pytest.raises(InputError, match=r"another version \(9.9\)"):
+        run_study(study(seeds=1, arms=["margin"]), tmp_path, fake.Silent())
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_text("not a database, but long enough to look like a page of one" * 100)
+    with pytest.raises(InputError, match="not a study's store"):
+        run_study(study(), tmp_path, fake.Silent())
+
+
+SCRIPT = """
+import sys; sys.path.insert(0, sys.argv[1])
+import fake; fake.install()
+from pathlib import Path
+from labelwise.config import Study
+from labelwise.study.executor import run_study
+print("ready", flush=True)
+run_study(Study.model_validate_json(sys.argv[3]), Path(sys.argv[2]), fake.Silent())
+"""
+
+
+def test_killed_many_times_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
+    config = study(seeds=3)
+    started = time.monotonic()
+    run_study(config, tmp_path / "a", fake.Silent())
+    undisturbed = time.monotonic() - started
+    chance = random.Random(0)
+    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[1]), str(tmp_path / "b"), config.model_dump_json()]
+    kills = 0
+    for _ in range(12):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            process.wait(timeout=chance.uniform(0, undisturbed / 3))
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.stdout.close()
+        process.wait()
+    assert kills >= 5
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert reading(tmp_path / "a").digest() == reading(tmp_path / "b").digest()
