@@ -11,7 +11,7 @@ demo: $(STAMP)
 	$(BIN)/labelwise report out/demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check src tests

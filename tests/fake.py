@@ -21,7 +21,7 @@ class Fake:
     classes: int
     key: str
     used: dict[str, str] = field(default_factory=lambda: {"learner": "fake"})
-    preparation: Preparation = Preparation(1.0, 0.5, 100)
+    preparation: Preparation = field(default_factory=lambda: Preparation(1.0, 0.5, 100))
     frozen_embeddings: bool = True
 
     def tune(self, indices: Indices, labels: Labels, seed: int) -> dict[str, Any]:

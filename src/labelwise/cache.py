@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import platformdirs
+
+from labelwise.errors import InputError
+
+T = TypeVar("T")
+ABANDONED = 24 * 3600.0
+"""Seconds after which an unfinished entry is taken to be left behind by a killed process."""
 
 
 def cache_folder() -> Path:
@@ -16,16 +25,40 @@ def cache_folder() -> Path:
     return Path(os.environ.get("LABELWISE_CACHE") or platformdirs.user_cache_dir("labelwise"))
 
 
-def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
-    """Return `folder`, made by `build(temporary folder)` if it is not there yet.
+def cached(folder: Path, build: Callable[[Path], None], load: Callable[[Path], T]) -> T:
+    """Return `load(folder)`; where there is no such entry yet, or a damaged one, `build(temporary folder)` makes it.
 
     The temporary folder takes the final name only when `build` is done, so a process killed in the middle, or two
-    at once, leave a whole entry or none.
+    at once, leave a whole entry or none. `load` says that an entry is damaged by OSError, EOFError,
+    ValueError or KeyError.
+    Errors: InputError where the cache cannot be written.
     """
     if folder.is_dir():
-        return folder
+        try:
+            return load(folder)
+        except (OSError, EOFError, ValueError, KeyError):
+            shutil.rmtree(folder, ignore_errors=True)
+    try:
+        _build(folder, build)
+        return load(folder)
+    except BrokenPipeError:  # from drawing the progress, not from the cache
+        raise
+    except OSError as error:
+        raise InputError(cannot_write(error)) from None
+
+
+def cannot_write(error: OSError) -> str:
+    """Say in one line why the cache cannot be written, and what to do."""
+    reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+    return (
+        f"cannot write the cache {cache_folder()}: {reason}; make room there, or set LABELWISE_CACHE to another folder"
+    )
+
+
+def _build(folder: Path, build: Callable[[Path], None]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    _sweep(folder.parent)
+    temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".unfinished", dir=folder.parent))
     try:
         build(temporary)
         try:
@@ -35,4 +68,14 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what killed processes left behind long ago."""
+    for left in parent.glob(".*.unfinished"):
+        try:
+            touched = max(path.stat().st_mtime for path in (left, *left.iterdir()))
+        except OSError:  # another process was first
+            continue
+        if time.time() - touched > ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import sys
 import urllib.error
 import urllib.request
 
 from labelwise.errors import InputError
 
 SECONDS = 5.0
+REFUSALS = frozenset({403, 407, *range(500, 600)})
+"""HTTP statuses by which a proxy or a broken endpoint answers in the hub's place."""
 
 
 def require_hub(what: str, *, cached: bool, otherwise: str) -> bool:
@@ -16,17 +20,31 @@ def require_hub(what: str, *, cached: bool, otherwise: str) -> bool:
 
     One request without retries: the hub's own client tries again for minutes.
     """
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        why = "HF_HUB_OFFLINE is set"
-    else:
-        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-        try:
-            with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=SECONDS):
-                return True
-        except urllib.error.HTTPError:
-            return True  # it answered
-        except (OSError, ValueError) as error:
-            why = f"{endpoint} cannot be reached ({getattr(error, 'reason', error)})"
+    why = _unreachable()
+    if why is None:
+        return True
     if cached:
         return False
     raise InputError(f"{what} is not on this machine and {why}; {otherwise}")
+
+
+def _unreachable() -> str | None:
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        return "HF_HUB_OFFLINE is set"
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=SECONDS):
+            return None
+    except urllib.error.HTTPError as error:
+        return f"{endpoint} answers {error.code} {error.reason}" if error.code in REFUSALS else None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return f"{endpoint} cannot be reached ({getattr(error, 'reason', None) or error})"
+
+
+def go_offline() -> None:
+    """Keep the hub's libraries in this process from trying to reach it: they read their environment only at import."""
+    from huggingface_hub import constants
+
+    constants.HF_HUB_OFFLINE = True
+    if "datasets" in sys.modules:
+        sys.modules["datasets"].config.HF_HUB_OFFLINE = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,25 +21,8 @@ from labelwise.labelers import Labeler, LabelEvents
 from labelwise.memory import peak_memory_mb
 from labelwise.metrics import Metrics, evaluate
 from labelwise.models.learner import FitCost, Fitted, Learner, Preparation
+from labelwise.state import State, advance
 from labelwise.strategies import STRATEGIES, Picks, run_strategy
-
-
-@dataclass(frozen=True)
-class State:
-    """What has been labelled so far, in the order of the answers. indices, labels, rounds: (L,); sources: L names."""
-
-    indices: Indices
-    labels: Labels
-    rounds: NDArray[np.int64]
-    sources: tuple[str, ...]
-
-    @property
-    def round(self) -> int:
-        """The round that this labelled set is trained in: 0 for the initial set."""
-        return int(self.rounds[-1])
-
-
-EMPTY = State(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64), ())
 
 
 @dataclass(frozen=True)
@@ -131,20 +114,6 @@ def propose(task: Task, state: State) -> Round:
         fit_key=key,
         details=fitted.details,
         peak_memory_mb=peak_memory_mb(),
-    )
-
-
-def advance(state: State, events: LabelEvents) -> State:
-    """Take answers into the labelled set. Errors: ValueError for an image that is labelled already."""
-    if np.isin(events.indices, state.indices).any() or len(np.unique(events.indices)) < len(events.indices):
-        raise ValueError("an image was labelled twice")
-    next_round = state.round + 1 if len(state.indices) else 0
-    return replace(
-        state,
-        indices=np.concatenate([state.indices, events.indices]),
-        labels=np.concatenate([state.labels, events.labels]),
-        rounds=np.concatenate([state.rounds, np.full(len(events.indices), next_round)]),
-        sources=(*state.sources, *[events.source] * len(events.indices)),
     )
 
 

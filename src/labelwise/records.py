@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -17,7 +17,10 @@ from filelock import FileLock, Timeout
 
 from labelwise.errors import InputError
 from labelwise.labelers import LabelEvents
-from labelwise.loop import EMPTY, Round, State, advance
+from labelwise.state import EMPTY, State, advance
+
+if TYPE_CHECKING:  # the loop brings learners and strategies, which a reader does not need
+    from labelwise.loop import Round
 
 SCHEMA = 1
 """Version of the tables below: a store of another version is refused."""
@@ -176,9 +179,7 @@ class Store:
                 connection.execute(change)
 
 
-def _add_labels(
-    connection: sa.Connection, run: str, first: int, number: int, events: LabelEvents, scores: Any
-) -> None:
+def _add_labels(connection: sa.Connection, run: str, first: int, number: int, events: LabelEvents, scores: Any) -> None:
     values = [
         {"run": run, "position": first + i, "round": number, "index": int(index), "label": int(label),
          "source": events.source, "score": None if scores is None else float(scores[i])}
@@ -215,9 +216,11 @@ def writing(folder: Path) -> Iterator[Store]:
         raise InputError(f"{folder} is in use by another labelwise process; {hint}") from None
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out") from None
+    store = Store(folder / "study.db", read_only=False)
     try:
-        yield Store(folder / "study.db", read_only=False)
+        yield store
     finally:
+        store.engine.dispose()  # the last connection merges the write-ahead log: study.db can be copied alone
         lock.release()
 
 

@@ -155,6 +155,15 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
         run_study(study(seeds=1, arms=["margin"]), tmp_path, fake.Silent())
 
 
+def test_another_version_of_the_code_is_refused(tmp_path: Path) -> None:
+    run_study(study(seeds=1, arms=["margin"]), tmp_path, fake.Silent())
+    with sqlite3.connect(tmp_path / "study.db") as db:
+        db.execute("UPDATE study SET version = '0.0.1'")
+    with pytest.raises(InputError, match=r"made by labelwise 0\.0\.1"):
+        run_study(study(seeds=1, arms=["margin"]), tmp_path, fake.Silent())
+    assert len(rounds(reading(tmp_path)))
+
+
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_text("not a database, but long enough to look like a page of one" * 100)
     with pytest.raises(InputError, match="not a study's store"):
@@ -178,7 +187,8 @@ def test_killed_many_times_and_resumed_equals_undisturbed(tmp_path: Path) -> Non
     run_study(config, tmp_path / "a", fake.Silent())
     undisturbed = time.monotonic() - started
     chance = random.Random(0)
-    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[1]), str(tmp_path / "b"), config.model_dump_json()]
+    tests, out = str(Path(__file__).parents[1]), str(tmp_path / "b")
+    command = [sys.executable, "-c", SCRIPT, tests, out, config.model_dump_json()]
     kills = 0
     for _ in range(12):
         process = subprocess.Popen(command, stdout=subprocess.PIPE)

@@ -51,7 +51,7 @@ def runs(store: Store) -> pd.DataFrame:
 
 def per_class(store: Store) -> pd.DataFrame:
     """Return recall, precision and F1 of each class in every round: a row a round and class."""
-    classes = store.study()["data"]["classes"]
+    names = classes(store)
     query = sa.select(RUNS.c.arm, RUNS.c.row, RUNS.c.seed, ROUNDS.c.round, ROUNDS.c.labels, ROUNDS.c.per_class).join(
         ROUNDS, ROUNDS.c.run == RUNS.c.id
     )
@@ -60,7 +60,7 @@ def per_class(store: Store) -> pd.DataFrame:
     rows = [
         {"row": r.row, "arm": r.arm, "seed": r.seed, "round": r.round, "labels": r.labels, "class": name,
          **{key: values[k] for key, values in json.loads(r.per_class).items()}}
-        for r in found for k, name in enumerate(classes)
+        for r in found for k, name in enumerate(names)
     ]  # fmt: skip
     columns = ["row", "arm", "seed", "round", "labels", "class", "recall", "precision", "f1"]
     return in_order(pd.DataFrame(rows, columns=columns), store)
@@ -73,8 +73,8 @@ def acquisitions(store: Store) -> pd.DataFrame:
     ).join(ACQUISITIONS, ACQUISITIONS.c.run == RUNS.c.id)  # fmt: skip
     with store.transaction() as connection:
         frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=_names(query))
-    classes = store.study()["data"]["classes"]
-    frame["label"] = [classes[k] for k in frame["label"]]
+    names = classes(store)
+    frame["label"] = [names[k] for k in frame["label"]]
     return in_order(frame, store)
 
 
@@ -89,9 +89,14 @@ def class_counts(store: Store) -> pd.DataFrame:
     )
     with store.transaction() as connection:
         frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=_names(query))
-    classes = store.study()["data"]["classes"]
-    frame["label"] = [classes[k] for k in frame["label"]]
+    names = classes(store)
+    frame["label"] = [names[k] for k in frame["label"]]
     return in_order(frame, store)
+
+
+def classes(store: Store) -> list[str]:
+    """Return the classes' names; a folder's name that is no valid Unicode has its odd bytes written out."""
+    return [name.encode("utf-8", "backslashreplace").decode() for name in store.study()["data"]["classes"]]
 
 
 def in_order(frame: pd.DataFrame, store: Store) -> pd.DataFrame:

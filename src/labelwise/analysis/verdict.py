@@ -44,9 +44,7 @@ def judge(study: Study, runs: pd.DataFrame) -> Verdict:
     """Return the verdict on finished runs. runs: as of `per_run`."""
     if runs.empty:
         planned = len(study.sizes) * len(study.arms) * len(study.seeds)
-        return Verdict(
-            [f"0 of {count(planned, 'run')} finished: no verdict yet."], {}, pd.DataFrame(columns=[*COLUMNS])
-        )
+        return Verdict([f"0 of {planned:,} runs finished: no verdict yet."], {}, pd.DataFrame(columns=[*COLUMNS]))
     compared = differences(runs, "accuracy")
     overall = [
         *_status(study, progress(study, runs)),
@@ -95,8 +93,9 @@ def _against(study: Study, compared: pd.DataFrame, against: str) -> list[str]:
         why = "no finished pair yet" if planned else f"no {against} arm in this study"
         return [f"Against {name}: {why}, nothing to compare with."]
     tested = own[own["call"] != "no verdict"]
-    if tested.empty:
-        return []
+    if tested.empty:  # of a single seed, that is said once for all
+        none = f"Against {name}: {count(len(own), 'comparison')} without a verdict."
+        return [none] if len(study.seeds) > 1 else []
     parts = [f"{call} accuracy in {_which(tested[tested['call'] == call])}" for call in ("higher", "lower")]
     unclear = int((tested["call"] == "no difference shown").sum())
     parts.append(f"no difference shown in {unclear or 'none'}")

@@ -18,7 +18,7 @@ def number(value: float, column: str) -> str:
         return "–"
     if column in SHARES:
         return _fixed(value * 100, 1)
-    if column in ("loss", "ece"):
+    if column == "loss":
         return _fixed(value, 3)
     if column.startswith("seconds"):
         return seconds(value)

@@ -43,6 +43,20 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder that a s
 As = Annotated[Format, typer.Option("--format", help="For people, spreadsheets or programs.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"labelwise {version('labelwise')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None: ...
+
+
 @app.command()
 def run(
     study: StudyFile,
@@ -143,9 +157,6 @@ def main() -> None:
         app()
     except InputError as error:
         _stop(" ".join(str(error).split()))
-    except KeyboardInterrupt:
-        typer.echo("\nStopped. Finished rounds are kept: run the same command again to go on.", err=True)
-        sys.exit(130)
     except BrokenPipeError:  # `labelwise results DIR | head`
         sys.stderr.close()
         sys.exit(0)

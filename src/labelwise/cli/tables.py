@@ -86,6 +86,17 @@ def print_status(store: Store, format_: str) -> None:
     print_rows(rows, format_)
 
 
+def print_verdict(store: Store) -> None:
+    """Print what the finished runs show, in words and as a table."""
+    from labelwise.analysis.verdict import verdict
+
+    found = verdict(store)
+    for line in found.overall:
+        print(line)
+    print()
+    print_rows(json.loads(found.table.to_json(orient="records")), "table", list(found.table.columns))
+
+
 def print_plan(estimate: Estimate, format_: str) -> None:
     """Print the plan: a row a row of the study and arm, and the whole."""
     rows = [{**asdict(arm), "seconds": round(arm.seconds, 1)} for arm in estimate.arms]

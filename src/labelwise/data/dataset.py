@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -64,50 +65,74 @@ def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
     """
     if not len(listing.names):
         raise InputError(f"{listing.source}: no images found; formats read are JPEG, PNG, WebP, BMP, GIF, TIFF, PPM")
+    names = [printable(name) for name in listing.names]
     if listing.pixels is not None:
-        images, found = from_array(listing.pixels, listing.names)
+        images, found = from_array(listing.pixels, names, looks=listing.test is None)
     else:
         assert listing.blob is not None
-        images, found = from_blobs(listing.blob, listing.names, listing.key, study.max_pixels, progress)
-    keep, notes = _readable(listing, found, study.skip_unreadable)
-    labels, test, looks = listing.labels[keep], listing.test, found.looks[keep]
-    groups = None if listing.groups is None else [listing.groups[i] for i in keep]
-    if len(keep) < len(images):
-        images = images.take(keep)
+        images, found = from_blobs(listing.blob, names, listing.key, study.max_pixels, progress)
+    notes = (*listing.notes, *_left_out(listing.source, names, found, study.skip_unreadable))
+    labels = listing.labels[found.readable]
     _check_classes(listing, labels)
-    if test is None:
-        ids = groups_of(groups, looks)
-        is_test = set_apart(labels, ids, study.test_share)
-        notes = (*notes, f"no test split: {is_test.sum():,} of {len(labels):,} images set apart, stratified, in groups")
+    if listing.test is None:
+        is_test, note = _set_apart(listing, labels, found, study.test_share)
+        notes = (*notes, note)
     else:
-        is_test = test[keep]
+        is_test = listing.test[found.readable]
     _check_split(listing, labels, is_test)
     fingerprint = digest(
         images.fingerprint,
         "\x1f".join(listing.classes),
-        *(hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for array in (labels, is_test)),
+        *(hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in (labels, is_test)),
     )
     return Dataset(
-        listing.source, listing.classes, images, labels,
-        np.flatnonzero(~is_test), np.flatnonzero(is_test), fingerprint, notes,
+        printable(listing.source), listing.classes, images, labels,
+        np.flatnonzero(~is_test), np.flatnonzero(is_test), fingerprint, tuple(map(printable, notes)),
     )  # fmt: skip
 
 
-def _readable(listing: Listing, found: Inspection, skip: bool) -> tuple[Indices, tuple[str, ...]]:
+def printable(text: str) -> str:
+    """Return the text on one line: line breaks, control characters and undecodable bytes become escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text
+    )
+
+
+def _left_out(source: str, names: Sequence[str], found: Inspection, skip: bool) -> tuple[str, ...]:
+    """Return a note on the unreadable images, if any. Errors: InputError unless they are to be skipped."""
     if not found.unreadable:
-        return np.arange(len(listing.names)), listing.notes
-    bad = [f"{listing.names[i]} ({why})" for i, why in sorted(found.unreadable.items())]
+        return ()
+    bad = [f"{names[i]} ({why})" for i, why in sorted(found.unreadable.items())]
     shown = "; ".join(bad[:10]) + (f"; and {len(bad) - 10} more" if len(bad) > 10 else "")
     if not skip:
         raise InputError(
-            f"{listing.source}: {len(bad)} of {len(listing.names)} images cannot be read: {shown}. "
+            f"{source}: {len(bad)} of {len(names)} images cannot be read: {shown}. "
             "Mend or remove them, or leave them out with --set skip_unreadable=true"
         )
-    keep = np.setdiff1d(np.arange(len(listing.names)), np.fromiter(found.unreadable, np.int64))
-    return keep, (*listing.notes, f"{len(bad)} unreadable images left out: {shown}")
+    return (f"{len(bad)} unreadable images left out: {shown}",)
+
+
+def _set_apart(listing: Listing, labels: Labels, found: Inspection, share: float) -> tuple[NDArray[np.bool_], str]:
+    """Return (N,) bool, which images are the test set, and a note that says so."""
+    if share >= 1:
+        raise InputError("test_share: 100 % leaves nothing to learn from; the default is 20%")
+    assert found.looks is not None
+    groups = None if listing.groups is None else [listing.groups[i] for i in found.readable]
+    ids = groups_of(groups, found.looks)
+    is_test = set_apart(labels, ids, share)
+    grouped = int((np.bincount(ids)[ids] > 1).sum())
+    return is_test, (
+        f"no test split in the source: {is_test.sum():,} of {len(labels):,} images set apart, stratified, whole groups "
+        f"together ({grouped:,} images are in groups: scenes or near-duplicates)"
+    )
 
 
 def _check_classes(listing: Listing, labels: Labels) -> None:
+    for name in listing.classes:
+        if not name.strip() or printable(name) != name:
+            raise InputError(f"{listing.source}: the class name {name!r} cannot be shown on one line; rename it")
     if len(listing.classes) < 2:
         raise InputError(f"{listing.source}: at least two classes are needed, found: {', '.join(listing.classes)}")
     counts = np.bincount(labels, minlength=len(listing.classes))
@@ -128,6 +153,7 @@ def _check_split(listing: Listing, labels: Labels, is_test: NDArray[np.bool_]) -
             names = ", ".join(f"'{listing.classes[k]}'" for k in np.flatnonzero(sides))
             cause = (
                 "give both splits the same classes" if listing.test is not None
-                else "all its images look alike or share one group: add images of other scenes"
+                else "all their images look alike or share groups: add images of other scenes, or split them "
+                "into train and test yourself"
             )  # fmt: skip
             raise InputError(f"{listing.source}: classes differ: {names} in {here} but not in {there}; {cause}")

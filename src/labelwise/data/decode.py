@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-EXTENSIONS = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"]
-)  # fmt: skip
-REFUSED = frozenset(
-    [".svg", ".eps", ".ai", ".pdf", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".psd", ".tga", ".ico", ".icns", ".exr", ".hdr", ".dds", ".pcx", ".dcm", ".raw", ".dng", ".cr2", ".nef", ".arw", ".pfm"]
-)  # fmt: skip
+EXTENSIONS = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
+    ".pnm",
+})  # fmt: skip
+REFUSED = frozenset({
+    ".svg", ".eps", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".psd", ".tga", ".ico", ".exr", ".pfm", ".dcm",
+    ".dng", ".cr2", ".nef", ".arw",
+})  # fmt: skip
 """Extensions of pictures that are not read: such files are named as unreadable instead of being passed over."""
 MAX_BYTES = 256 * 2**20
 LOOK = 12
@@ -38,12 +40,17 @@ class UnreadableImageError(Exception):
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What is known of an image after it was decoded once. `look`: the bytes of its (LOOK, LOOK) grey thumbnail."""
+    """What is known of an image after it was decoded once.
+
+    sha256: of the encoded bytes; look: bytes of the (LOOK, LOOK) grey thumbnail; pixels: bytes of the (H, W, 3) image,
+    or None.
+    """
 
     sha256: bytes
     height: int
     width: int
     look: bytes
+    pixels: bytes | None
 
 
 def decode(blob: bytes, max_pixels: int) -> Image.Image:
@@ -62,11 +69,11 @@ def decode(blob: bytes, max_pixels: int) -> Image.Image:
     except (UnreadableImageError, MemoryError):
         raise
     except UnidentifiedImageError:
-        reason = f"not one of {', '.join(FORMATS)}" if blob else "an empty file"
+        reason = f"not a readable {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file" if blob else "an empty file"
         raise UnreadableImageError(reason) from None
     except Exception as error:  # damaged files make Pillow's readers raise nearly anything
         reason = str(error).split("\n")[0]
-        kind = "truncated" if "truncated" in reason or not reason else "unreadable"
+        kind = "truncated" if "truncated" in reason.lower() or not reason else "unreadable"
         raise UnreadableImageError(f"{kind}: {reason or 'ends too early'}") from None
 
 
@@ -86,10 +93,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         raise UnreadableImageError("pixels are floating-point numbers without a known range; save it with 8 or 16 bits")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
-    if image.mode != "RGB":
-        return image.convert("RGB")
-    image.load()
-    return image
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def look_of(image: Image.Image) -> bytes:
@@ -102,10 +106,11 @@ def look_of_pixels(pixels: NDArray[np.uint8]) -> bytes:
     return look_of(Image.fromarray(pixels))
 
 
-def inspect(blob: bytes, max_pixels: int) -> tuple[ImageInfo, Image.Image]:
-    """Decode once and say what the image is. Errors: UnreadableImageError."""
+def inspect(blob: bytes, max_pixels: int, keep: int) -> ImageInfo:
+    """Decode once and say what the image is; its pixels where no side is above `keep`. Errors: UnreadableImageError."""
     image = decode(blob, max_pixels)
-    return ImageInfo(hashlib.sha256(blob).digest(), image.height, image.width, look_of(image)), image
+    pixels = image.tobytes() if max(image.size) <= keep else None
+    return ImageInfo(hashlib.sha256(blob).digest(), image.height, image.width, look_of(image), pixels)
 
 
 def to_square(image: Image.Image, size: int, crop: float) -> NDArray[np.uint8]:

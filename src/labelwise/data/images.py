@@ -11,16 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 
 from labelwise.arrays import Indices
-from labelwise.cache import build_once, cache_folder
+from labelwise.cache import cache_folder, cached
 from labelwise.config import digest
-from labelwise.data.decode import ImageInfo, UnreadableImageError, decode, inspect, to_square
+from labelwise.data.decode import LOOK, ImageInfo, UnreadableImageError, decode, inspect, look_of_pixels, to_square
+from labelwise.data.duplicates import Looks
+from labelwise.errors import InputError
 
 SMALL = 128
 """Images whose sides are all at most this many pixels are kept as one array, if they are all of one size."""
-LAYOUT = "1"  # part of the cache's keys: changes when what is stored there does
+LAYOUT = "2"  # part of the cache's keys: changes when what is stored there does
+CHUNK = 256  # images decoded ahead of what is written
+THREADS_PAY = 16384  # bytes of an image: below, most of the work is Python's own, and threads only get in its way
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total) during long work."""
 
@@ -44,47 +49,44 @@ class ImageSet:
         return len(self.names)
 
     def squares(self, indices: Indices, size: int, crop: float) -> NDArray[np.uint8]:
-        """Decode, resize and centre-crop the images at `indices`: (n, size, size, 3) uint8."""
-        assert self.blob is not None
-        blob = self.blob
+        """Decode, resize and centre-crop the images at `indices`: (n, size, size, 3) uint8.
 
-        def one(index: int) -> NDArray[np.uint8]:
-            return to_square(decode(blob(index), self.max_pixels), size, crop)
-
+        Errors: InputError for an image that could be read before and cannot be now.
+        """
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter's lock
-            return np.stack(list(pool.map(one, (int(i) for i in indices))))
+            return np.stack(list(pool.map(lambda index: self._square(index, size, crop), indices.tolist())))
 
-    def take(self, keep: Indices) -> ImageSet:
-        """Return the images at `keep`, renumbered 0.. in that order."""
-        blob, pixels = self.blob, self.pixels
-        return ImageSet(
-            names=[self.names[i] for i in keep],
-            fingerprint=digest(self.fingerprint, hashlib.sha256(keep.tobytes()).hexdigest()),
-            small=self.small,
-            pixels=None if pixels is None else pixels[keep],
-            blob=None if blob is None else lambda i: blob(int(keep[i])),
-            max_pixels=self.max_pixels,
-        )
+    def _square(self, index: int, size: int, crop: float) -> NDArray[np.uint8]:
+        assert self.blob is not None
+        try:
+            return to_square(decode(self.blob(index), self.max_pixels), size, crop)
+        except (UnreadableImageError, OSError) as error:
+            raise InputError(f"{self.names[index]} was changed or removed since it was read first: {error}") from None
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What one complete look at every image found: looks (N, 16) uint8 and, by index, why an image is unreadable."""
+    """What one complete look at every image found, the R readable ones of N.
 
-    looks: NDArray[np.uint8]
+    looks: (R, LOOK * LOOK) uint8 grey thumbnails, or None; readable: (R,) positions; unreadable: why, by position.
+    """
+
+    looks: Looks | None
+    readable: Indices
     unreadable: dict[int, str]
 
 
-def from_array(pixels: NDArray[np.uint8], names: Sequence[str]) -> tuple[ImageSet, Inspection]:
-    """Take (N, H, W, 3) uint8 images that are in memory already."""
-    from PIL import Image
-
-    from labelwise.data.decode import look_of
-
-    looks = np.frombuffer(b"".join(look_of(Image.fromarray(image)) for image in pixels), np.uint8).reshape(-1, 16)
-    fingerprint = hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()[:16]
+def from_array(pixels: NDArray[np.uint8], names: Sequence[str], looks: bool = True) -> tuple[ImageSet, Inspection]:
+    """Take (N, H, W, 3) uint8 images that are in memory already; `looks`: make their thumbnails too."""
+    pixels = np.ascontiguousarray(pixels)
+    fingerprint = hashlib.sha256(pixels.data).hexdigest()[:16]
     images = ImageSet(names, fingerprint, max(pixels.shape[1:3]) <= SMALL, pixels, None, 0)
-    return images, Inspection(looks, {})
+    thumbnails = _thumbnails([look_of_pixels(image) for image in pixels]) if looks else None
+    return images, Inspection(thumbnails, np.arange(len(pixels)), {})
+
+
+def _thumbnails(looks: list[bytes]) -> Looks:
+    return np.frombuffer(b"".join(looks), np.uint8).reshape(-1, LOOK * LOOK)
 
 
 def from_blobs(
@@ -93,64 +95,82 @@ def from_blobs(
     """Decode every encoded image once, and keep what was learned (and small images' pixels) in the cache.
 
     key: stands for the content without reading it (paths, sizes, times); an unchanged source is not decoded again.
+    The image set holds the readable images alone.
     """
-    folder = cache_folder() / "images" / digest(LAYOUT, key, str(max_pixels))
-    build_once(folder, lambda target: _inspect_all(target, blob, len(names), max_pixels, progress))
-    meta = json.loads((folder / "meta.json").read_text())
-    pixels = np.load(folder / "pixels.npy", mmap_mode="r") if (folder / "pixels.npy").exists() else None
-    images = ImageSet(names, meta["fingerprint"], meta["small"], pixels, blob, max_pixels)
-    return images, Inspection(np.load(folder / "looks.npy"), {int(i): why for i, why in meta["unreadable"].items()})
+    folder = cache_folder() / "images" / digest(LAYOUT, PIL.__version__, key, str(len(names)), str(max_pixels))
+
+    def build(target: Path) -> None:
+        _inspect_all(target, blob, len(names), max_pixels, progress)
+
+    def load(entry: Path) -> tuple[ImageSet, Inspection]:
+        meta = json.loads((entry / "meta.json").read_text())
+        found = Inspection(
+            np.load(entry / "looks.npy", mmap_mode="r"),
+            np.load(entry / "readable.npy"),
+            {int(i): why for i, why in meta["unreadable"].items()},
+        )
+        readable, pixels = found.readable, None
+        if meta["shape"]:
+            pixels = np.memmap(entry / "pixels.bin", np.uint8, "r", shape=(len(readable), *meta["shape"]))
+        return ImageSet(
+            names if len(readable) == len(names) else [names[i] for i in readable],
+            meta["fingerprint"], meta["small"], pixels, lambda index: blob(int(readable[index])), max_pixels,
+        ), found  # fmt: skip
+
+    return cached(folder, build, load)
 
 
-def _inspect_all(
-    folder: Path, blob: Callable[[int], bytes], count: int, max_pixels: int, progress: Progress
-) -> None:
-    looks = np.zeros((count, 16), np.uint8)
-    content = hashlib.sha256()
+def _inspect_all(folder: Path, blob: Callable[[int], bytes], count: int, max_pixels: int, progress: Progress) -> None:
+    """Write what `from_blobs` needs; pixels are appended, never mapped: on a full disk a mapped file kills Python."""
+    looks: list[bytes] = []
+    readable: list[int] = []
     unreadable: dict[int, str] = {}
-    pixels: NDArray[np.uint8] | None = None
     sizes: set[tuple[int, int]] = set()
-    for index, found in enumerate(_inspected(blob, count, max_pixels)):
-        if isinstance(found, str):
-            unreadable[index] = found
-            content.update(b"unreadable")
-        else:
-            info, image = found
-            looks[index] = np.frombuffer(info.look, np.uint8)
-            content.update(info.sha256)
-            sizes.add((info.height, info.width))
-            if len(sizes) == 1 and max(info.height, info.width) <= SMALL:
-                if pixels is None:
-                    shape = (count, info.height, info.width, 3)
-                    pixels = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
-                pixels[index] = image
-        if index % 256 == 255 or index == count - 1:
-            progress("reading images", index + 1, count)
-    if pixels is not None:
-        pixels.flush()
-    if len(sizes) != 1 and pixels is not None:
-        (folder / "pixels.npy").unlink()
-    np.save(folder / "looks.npy", looks)
+    content = hashlib.sha256()
+    with (folder / "pixels.bin").open("wb") as pixels:
+        for index, found in enumerate(_inspected(blob, count, max_pixels)):
+            if isinstance(found, str):
+                unreadable[index] = found
+            else:
+                readable.append(index)
+                looks.append(found.look)
+                content.update(found.sha256)
+                sizes.add((found.height, found.width))
+                if len(sizes) == 1 and found.pixels is not None:
+                    pixels.write(found.pixels)
+            if index % CHUNK == CHUNK - 1 or index == count - 1:
+                progress("reading images", index + 1, count)
     small = bool(sizes) and max(max(size) for size in sizes) <= SMALL
-    meta = {"fingerprint": content.hexdigest()[:16], "small": small, "unreadable": unreadable}
+    one_array = small and len(sizes) == 1
+    if not one_array:
+        (folder / "pixels.bin").unlink()
+    np.save(folder / "looks.npy", _thumbnails(looks))
+    np.save(folder / "readable.npy", np.array(readable, dtype=np.int64))
+    meta = {
+        "fingerprint": content.hexdigest()[:16], "small": small, "unreadable": unreadable,
+        "shape": [*sizes.pop(), 3] if one_array else None,
+    }  # fmt: skip
     (folder / "meta.json").write_text(json.dumps(meta))
 
 
-def _inspected(
-    blob: Callable[[int], bytes], count: int, max_pixels: int
-) -> Iterator[tuple[ImageInfo, NDArray[np.uint8] | None] | str]:
-    """Yield each image's info (and its pixels where it is small), or why it is unreadable, in order."""
+def _inspected(blob: Callable[[int], bytes], count: int, max_pixels: int) -> Iterator[ImageInfo | str]:
+    """Yield what each image is, or why it is unreadable, in order."""
 
-    def one(index: int) -> tuple[ImageInfo, NDArray[np.uint8] | None] | str:
+    def one(index: int) -> ImageInfo | str:
         try:
-            info, image = inspect(blob(index), max_pixels)
+            return inspect(blob(index), max_pixels, SMALL)
         except UnreadableImageError as error:
             return str(error)
         except OSError as error:
             return f"unreadable: {error.strerror or error}"
-        return info, (np.asarray(image) if max(image.size) <= SMALL else None)
 
-    chunk = 256  # bounds what is decoded ahead of the consumer
+    def pays(index: int) -> bool:
+        try:
+            return len(blob(index)) >= THREADS_PAY
+        except OSError:
+            return False
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, count, chunk):
-            yield from pool.map(one, range(start, min(start + chunk, count)))
+        for start in range(0, count, CHUNK):
+            chunk = range(start, min(start + CHUNK, count))
+            yield from pool.map(one, chunk) if pays(start) else map(one, chunk)

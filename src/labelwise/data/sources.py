@@ -6,6 +6,7 @@ loads it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from labelwise.config import Study
 from labelwise.data import cifar, folders, tables
-from labelwise.data.dataset import Dataset, Listing, build
+from labelwise.data.dataset import Dataset, Listing, build, printable
 from labelwise.data.images import Progress
 from labelwise.errors import InputError, nearest
 
@@ -44,7 +45,7 @@ def _digits(_: str) -> Listing:
 
 
 def _folder(data: str) -> Path:
-    return Path(data).expanduser()
+    return Path(os.path.expanduser(data))
 
 
 SOURCES: tuple[Source, ...] = (
@@ -58,18 +59,35 @@ SOURCES: tuple[Source, ...] = (
     Source("Parquet", "a Parquet file, or a folder of them (train*.parquet, test*.parquet), with an image and a label",
            lambda data: bool(tables.parquet_files(_folder(data))), lambda data: tables.from_parquet(_folder(data))),
     Source("CSV", "a CSV file with the columns path,label[,group]; paths are relative to the file",
-           lambda data: _folder(data).suffix.lower() == ".csv", lambda data: folders.from_csv(_folder(data))),
+           lambda data: _folder(data).suffix.lower() == ".csv" and not _folder(data).is_dir(),
+           lambda data: folders.from_csv(_folder(data))),
     Source("folder", "a folder with one folder of images a class, with or without train/ and test/ above them",
            lambda data: _folder(data).is_dir(), lambda data: folders.from_folder(_folder(data))),
 )  # fmt: skip
 
 
 def open_dataset(study: Study, progress: Progress = lambda _what, _done, _total: None) -> Dataset:
-    """Open the data that a study names. Errors: InputError that says what was looked for and what to do."""
+    """Open the data that a study names. Errors: InputError of one line that says what was looked for and what to do."""
+    try:
+        return _open(study, progress)
+    except InputError as error:  # names of files and classes may hold anything, line breaks too
+        raise InputError(printable(str(error))) from None
+    except BrokenPipeError:  # from drawing the progress
+        raise
+    except OSError as error:
+        where, reason = error.filename or study.data, error.strerror or str(error)
+        raise InputError(printable(f"cannot read {where}: {reason}; check the path and its permissions")) from None
+
+
+def _open(study: Study, progress: Progress) -> Dataset:
+    if not study.data.strip() or "\0" in study.data:
+        raise InputError("data: nothing is named; give a source's name, hub:owner/name or a path")
     for source in SOURCES:
         if source.recognises(study.data):
             return build(source.load(study.data), study, progress)
-    if "/" in study.data or "\\" in study.data or "." in study.data:
+    if _folder(study.data).exists():
+        raise InputError(f"data: {study.data} is no folder, .csv or .parquet file; give one of these")
+    if any(mark in study.data for mark in "/\\."):
         raise InputError(f"data: there is no file or folder {study.data}; hub sets are written hub:owner/name")
     names = [source.name for source in SOURCES[:2]]
     raise InputError(f"data: '{study.data}' is neither a source nor a path{nearest(study.data, names)}")

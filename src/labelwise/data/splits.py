@@ -2,84 +2,98 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
 from labelwise.arrays import Labels
+from labelwise.data.duplicates import Looks, Pairs, near_duplicates
+from labelwise.seeds import generator
 
 SPLIT_SEED = 0
 """The test set is fixed: it does not change with the study's seeds."""
 
 
-def groups_of(groups: Sequence[str] | None, looks: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return a group id an image, (N,): same declared group, or the same look, means the same group.
+def groups_of(groups: Sequence[str] | None, looks: Looks) -> NDArray[np.int64]:
+    """Return a group id an image, (N,): images of one declared group, and near-duplicates, have the same.
 
-    groups: (N,) declared ids, "" for none, or None; looks: (N, 16) uint8 difference hashes, all zero for flat images.
+    groups: (N,) declared ids, "" for none, or None; looks: (N, LOOK * LOOK) uint8 thumbnails.
     """
     count = len(looks)
-    edges = [_links(np.ascontiguousarray(looks).view("V16").ravel(), looks.any(axis=1))]
+    links = [near_duplicates(looks)]
     if groups is not None:
-        declared = np.asarray(groups, dtype=str)
-        edges.append(_links(declared, declared != ""))
-    first, second = (np.concatenate(side) for side in zip(*edges, strict=True))
+        links.append(_declared(np.asarray(groups, dtype=object)))
+    first, second = (np.concatenate(side) for side in zip(*links, strict=True))
     graph = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(count, count))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def _links(keys: NDArray[np.generic], valid: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Link every valid image to the first one with the same key: two (n,) arrays of positions."""
-    positions = np.flatnonzero(valid)
-    if not len(positions):
-        return positions, positions
-    _, first, inverse = np.unique(keys[positions], return_index=True, return_inverse=True)
-    return positions, positions[first[inverse.ravel()]]
+def _declared(groups: NDArray[np.object_]) -> Pairs:
+    """Link every image of a declared group to the group's first."""
+    positions = np.flatnonzero(groups != "")
+    seen: dict[str, int] = {}
+    return positions, np.array([seen.setdefault(groups[i], i) for i in positions.tolist()], dtype=np.int64)
 
 
 def set_apart(labels: Labels, groups: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
-    """Return (N,) bool: the test set, about `share` of the images, stratified by class, no group on both sides.
+    """Return (N,) bool: the test set, about `share` of each class, no group on both sides.
 
-    Single images are split by a stratified shuffle, the (usually few) real groups by StratifiedGroupKFold; then
-    every class that has at least two groups gets one on either side.
+    Groups of several images are dealt first, in a fixed random order, as long as they bring the classes nearer to
+    their share; single images fill up what is missing. Then every class that can be gets onto both sides.
     """
     test = np.zeros(len(labels), dtype=bool)
+    wanted = np.maximum(1, np.round(share * np.bincount(labels))).astype(np.int64)
     alone = np.bincount(groups)[groups] == 1
-    _split_alone(test, np.flatnonzero(alone), labels, share)
-    _split_groups(test, np.flatnonzero(~alone), labels, groups, share)
+    _deal_groups(test, np.flatnonzero(~alone), labels, groups, wanted)
+    _deal_alone(test, np.flatnonzero(alone), labels, wanted)
     for side in (True, False):
         for k in np.setdiff1d(labels, labels[test == side]):
-            ids, sizes = np.unique(groups[labels == k], return_counts=True)
-            if len(ids) >= 2:
-                test[groups == ids[sizes.argmin()]] = side
+            _move_one(test, labels, groups, k, side)
     return test
 
 
-def _split_alone(test: NDArray[np.bool_], positions: NDArray[np.int64], labels: Labels, share: float) -> None:
-    """Mark a stratified share of single images as test; classes with a single such image stay in the pool."""
-    if not len(positions):
-        return
-    counts = np.bincount(labels[positions])
-    positions = positions[counts[labels[positions]] >= 2]
-    classes = len(np.unique(labels[positions]))
-    wanted = max(classes, round(share * len(positions)))
-    if classes and wanted <= len(positions) - classes:
-        splitter = StratifiedShuffleSplit(1, test_size=wanted, random_state=SPLIT_SEED)
-        _, held = next(splitter.split(positions, labels[positions]))
-        test[positions[held]] = True
+def _deal_groups(
+    test: NDArray[np.bool_], positions: NDArray[np.int64], labels: Labels, groups: NDArray[np.int64],
+    wanted: NDArray[np.int64],
+) -> None:  # fmt: skip
+    ids, rows = np.unique(groups[positions], return_inverse=True)
+    ones = np.ones(len(positions), np.int64)
+    table = csr_array((ones, (rows, labels[positions])), shape=(len(ids), len(wanted)))  # images a group and class
+    table.sum_duplicates()
+    missing, taken = wanted.copy(), np.zeros(len(ids), dtype=bool)
+    for group in generator(SPLIT_SEED, "test groups").permutation(len(ids)):
+        entries = slice(table.indptr[group], table.indptr[group + 1])
+        k, count = table.indices[entries], table.data[entries]
+        if np.abs(missing[k] - count).sum() < np.abs(missing[k]).sum():
+            missing[k] -= count
+            taken[group] = True
+    test[positions[taken[rows]]] = True
 
 
-def _split_groups(
-    test: NDArray[np.bool_], positions: NDArray[np.int64], labels: Labels, groups: NDArray[np.int64], share: float
+def _deal_alone(
+    test: NDArray[np.bool_], positions: NDArray[np.int64], labels: Labels, wanted: NDArray[np.int64]
 ) -> None:
-    folds = max(2, round(1 / share))
-    if len(np.unique(groups[positions])) >= folds and np.bincount(labels[positions]).max() >= folds:
-        with warnings.catch_warnings():  # it warns of classes with fewer images than folds; these are mended after it
-            warnings.simplefilter("ignore", UserWarning)
-            splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=SPLIT_SEED)
-            _, held = next(splitter.split(positions, labels[positions], groups[positions]))
-        test[positions[held]] = True
+    """Fill each class up to what is wanted with single images."""
+    rng = generator(SPLIT_SEED, "test images")
+    missing = np.maximum(0, wanted - np.bincount(labels[test], minlength=len(wanted)))
+    shuffled = rng.permutation(positions)
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    ends = np.cumsum(np.bincount(labels[positions], minlength=len(wanted)))
+    for k, of_class in enumerate(np.split(by_class, ends[:-1])):
+        test[of_class[: missing[k]]] = True
+
+
+def _move_one(test: NDArray[np.bool_], labels: Labels, groups: NDArray[np.int64], k: int, side: bool) -> None:
+    """Move the class's smallest group to `side`, where that leaves no class without images on the other side."""
+    ids, sizes = np.unique(groups[labels == k], return_counts=True)
+    if len(ids) < 2:
+        return
+    for group in ids[np.argsort(sizes, kind="stable")]:
+        moved = np.flatnonzero(groups == group)
+        left = labels[(test != side) & (groups != group)]
+        if np.isin(labels[moved], left).all():
+            test[moved] = side
+            return

@@ -53,15 +53,17 @@ def draw_subset(dataset: Dataset, study: Study, row: Row, seed: int) -> Subset:
 
 def _minority(dataset: Dataset, study: Study, seed: int, row: Row) -> tuple[int, ...]:
     """Return the minority classes: pinned by name, or drawn by the seed (the same for every row)."""
+    count = len(study.minority) if isinstance(study.minority, tuple) else study.minority
+    if not 0 < count < len(dataset.classes):
+        raise InputError(
+            f"minority: {count} minority classes do not fit row {row.name} of {len(dataset.classes)} classes; name or "
+            f"draw 1 to {len(dataset.classes) - 1}"
+        )
     if isinstance(study.minority, tuple):
         for name in study.minority:
             if name not in dataset.classes:
                 raise InputError(f"minority: there is no class '{name}'{nearest(name, dataset.classes)}")
-        return tuple(dataset.classes.index(name) for name in study.minority)
-    if not 0 < study.minority < len(dataset.classes):
-        raise InputError(
-            f"minority: {study.minority} minority classes do not fit row {row.name} of {len(dataset.classes)} classes"
-        )
+        return tuple(sorted({dataset.classes.index(name) for name in study.minority}))
     drawn = generator(seed, "minority").choice(len(dataset.classes), size=study.minority, replace=False)
     return tuple(int(k) for k in np.sort(drawn))
 
@@ -69,15 +71,16 @@ def _minority(dataset: Dataset, study: Study, seed: int, row: Row) -> tuple[int,
 def stratified(labels: Labels, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw n positions by the labels' own class shares (largest remainders), at least one a class if n allows.
 
-    Returns (n,) sorted positions into `labels`.
+    Returns (n,) sorted positions into `labels`; n is at most their number. Equal remainders are drawn by lot.
     """
+    assert n <= len(labels)
     counts = np.bincount(labels)
     present = np.flatnonzero(counts)
     exact = counts * (n / len(labels))
     wanted = np.floor(exact).astype(np.int64)
     if n >= len(present):
         wanted[present] = np.maximum(wanted[present], 1)
-    order = np.argsort(wanted - exact, kind="stable")  # most below its exact share first
+    order = np.lexsort((rng.random(len(counts)), wanted - exact))  # most below its exact share first
     while (missing := n - wanted.sum()) > 0:
         order = order[wanted[order] < counts[order]]
         wanted[order[:missing]] += 1
@@ -88,7 +91,6 @@ def stratified(labels: Labels, n: int, rng: np.random.Generator) -> NDArray[np.i
 
 def _draw(labels: Labels, wanted: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw wanted[k] positions of each class k: sorted positions into `labels`."""
-    picked = [
-        rng.permutation(np.flatnonzero(labels == k))[:number] for k, number in enumerate(wanted) if number > 0
-    ]
+    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels, minlength=len(wanted)))[:-1])
+    picked = [rng.permutation(of_class)[:number] for of_class, number in zip(by_class, wanted, strict=True)]
     return np.sort(np.concatenate(picked))

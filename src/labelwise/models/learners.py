@@ -32,9 +32,9 @@ def build_learner(dataset: Dataset, study: Study, progress: Progress) -> Learner
     return learner
 
 
-def calibrate(dataset: Dataset, study: Study, progress: Progress) -> Calibration:
+def calibrate(dataset: Dataset, study: Study) -> Calibration:
     """Measure in a few seconds how fast the study's learner is on this machine. Errors: as build_learner."""
-    measured: Calibration = _module(study).calibrate(dataset, study, progress)
+    measured: Calibration = _module(study).calibrate(dataset, study)
     return measured
 
 

@@ -26,7 +26,8 @@ def curves_figure(row: str, curves: pd.DataFrame, metric: str, styles: Styles) -
 
     curves: as of `learning_curves`, of this row.
     """
-    figure = Figure(figsize=(WIDTH, 2.9))
+    names = [plain(str(arm), 48) for arm in dict.fromkeys(curves["arm"])]
+    figure = Figure(figsize=(WIDTH, 2.45 + 0.16 * math.ceil(len(names) / _legend_columns(names))), layout="constrained")
     axes = figure.subplots()
     scale = 100.0 if metric in SHARES else 1.0
     for arm, part in curves.groupby("arm", sort=False):
@@ -34,15 +35,15 @@ def curves_figure(row: str, curves: pd.DataFrame, metric: str, styles: Styles) -
         labels, mean = part["labels"].to_numpy(), part["mean"].to_numpy() * scale
         low, high = part["low"].to_numpy() * scale, part["high"].to_numpy() * scale
         if len(part) == 1:
-            _point(axes, labels[0], mean[0], low[0], high[0], style, plain(str(arm)))
+            _point(axes, labels[0], mean[0], low[0], high[0], style, plain(str(arm), 48))
         else:
             axes.plot(labels, mean, color=style.color, ls=style.dash, marker=style.marker, ms=3.5,
-                      markevery=[len(part) - 1], label=plain(str(arm)))  # fmt: skip
+                      markevery=[len(part) - 1], label=plain(str(arm), 48))  # fmt: skip
             axes.fill_between(labels, low, high, color=style.color, alpha=0.13, lw=0)
     axes.set(xlabel="labels", ylabel=f"{NAMES[metric]}{', %' if scale > 1 else ''}", title=f"Row {row}")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    _legend(figure, axes)
+    _legend(figure, axes, names)
     return figure
 
 
@@ -60,7 +61,7 @@ def differences_figure(row: str, compared: pd.DataFrame, styles: Styles) -> Figu
     compared: as of `differences`, of this row, with at least one pair each.
     """
     arms = list(dict.fromkeys(compared["arm"]))
-    figure = Figure(figsize=(WIDTH, 1.1 + 0.32 * len(arms)))
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.32 * len(arms)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color=MUTED, lw=1)
     for against, shift in ((BASELINE, -0.14), (RANDOM, 0.14)):
@@ -84,7 +85,7 @@ def differences_figure(row: str, compared: pd.DataFrame, styles: Styles) -> Figu
 
 def seconds_figure(row: str, costs: pd.DataFrame) -> Figure:
     """Draw a row's mean seconds a run, stacked by phase: a bar an arm. costs: as of `costs`, of this row."""
-    figure = Figure(figsize=(WIDTH, 1.1 + 0.26 * len(costs)))
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.26 * len(costs)), layout="constrained")
     axes = figure.subplots()
     left = np.zeros(len(costs))
     for i, (column, label) in enumerate(PHASES.items()):
@@ -94,7 +95,8 @@ def seconds_figure(row: str, costs: pd.DataFrame) -> Figure:
         left += values
     for i, total in enumerate(left):
         axes.annotate(f"{seconds(total)} s", (total, i), (4, 0), textcoords="offset points", va="center", size=7)
-    axes.set(xlabel="seconds a run", title=f"Row {row}", ylim=(len(costs) - 0.5, -0.5), xlim=(0, left.max() * 1.18 or 1))
+    axes.set(xlabel="seconds a run", title=f"Row {row}")
+    axes.set(ylim=(len(costs) - 0.5, -0.5), xlim=(0, left.max() * 1.18 or 1))
     axes.set_yticks(range(len(costs)), [plain(arm) for arm in costs["arm"]], color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(visible=False, axis="y")
@@ -108,36 +110,47 @@ def classes_figure(row: str, shares: pd.DataFrame, labels: dict[tuple[str, int],
     shares: as of `class_shares`, of this row; labels: (arm, round) -> labels; shown: the classes to draw.
     """
     arms = list(dict.fromkeys(shares.index.get_level_values("arm")))
-    height = 0.28 + 0.125 * len(shown)
-    figure = Figure(figsize=(WIDTH, 0.75 + height * len(arms)))
-    panels = figure.subplots(len(arms), squeeze=False)[:, 0]
+    names = [plain(name, 16) for name in shown]
+    height, gap, foot = 0.115 * len(shown), 0.45, 0.6  # inches; laid out by hand, since automatic layout takes seconds
+    figure = Figure(figsize=(WIDTH, 0.22 + (height + gap) * len(arms) + foot))
+    left, total = 0.16 + 0.058 * max(map(len, names)), figure.get_figheight()
+    box = (left / WIDTH, 1 - (left + 0.4) / WIDTH)  # left edge and width, the same for every panel
     top = float(shares[shown].to_numpy().max())
-    for axes, arm in zip(panels, arms, strict=True):
+    for i, arm in enumerate(arms):
+        bottom = foot + (height + gap) * (len(arms) - 1 - i) + 0.2
+        axes = figure.add_axes((box[0], bottom / total, box[1], height / total))
         part = shares.xs(arm, level="arm")[shown]
-        image = axes.imshow(part.to_numpy().T, aspect="auto", interpolation="none", cmap="cividis", vmin=0, vmax=top)
+        image = axes.imshow(part.to_numpy().T, aspect="auto", interpolation="none", cmap="viridis", vmin=0, vmax=top)
         rounds = [int(r) for r in part.index.get_level_values("round")]
         ticks = sorted({0, len(rounds) // 2, len(rounds) - 1})
-        axes.set_xticks(ticks, [f"{labels[arm, rounds[i]]:,.0f}" for i in ticks], size=7)
-        axes.set_yticks(range(len(shown)), [plain(name, 16) for name in shown], size=6.5, color=INK)
+        axes.set_xticks(ticks, [f"{labels[arm, rounds[r]]:,.0f}" for r in ticks], size=7)
+        axes.set_yticks(range(len(shown)), names, size=6.5, color=INK)
+        for k, share in enumerate(part.iloc[-1]):
+            axes.text(len(rounds) * 1.01 - 0.5, k, f"{share:.0%}", va="center", size=6.5)
         axes.set_title(plain(arm, 40))
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-        final = axes.secondary_yaxis("right")
-        final.set_yticks(range(len(shown)), [f"{share:.0%}" for share in part.iloc[-1]], size=6.5, color=INK)
-        final.spines[:].set_visible(False)
-    panels[-1].set_xlabel("labels")
-    figure.suptitle(f"Row {row}", x=0.01, ha="left", size=8.5, weight="bold")
-    bar = figure.colorbar(image, ax=list(panels), location="bottom", aspect=45, pad=0.02, fraction=0.03)
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0%}"))
-    bar.set_label("share of the labelled set")
+    figure.text(0.16 / WIDTH, 1 - 0.18 / total, f"Row {row}", size=8.5, weight="bold")
+    bar = figure.colorbar(
+        image, cax=figure.add_axes((box[0], 0.38 / total, box[1], 0.07 / total)), orientation="horizontal"
+    )
+    bar.outline.set_visible(False)
+    bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x * 100:g}%"))
+    bar.ax.grid(visible=False)
+    bar.set_label("share of the labelled set, by number of labels", labelpad=1)
     return figure
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    columns = 3 if max(map(len, labels), default=0) < 14 else 2
+def _legend_columns(names: list[str]) -> int:
+    longest = max(map(len, names), default=0)
+    return 3 if longest < 14 else 2 if longest < 24 else 1
+
+
+def _legend(figure: Figure, axes: Axes, order: list[str] | None = None) -> None:
+    """Set the legend below the axes, line by line in the order of `order`, in as many columns as fit."""
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    names = [name for name in order if name in handles] if order else list(handles)
+    columns = _legend_columns(names)
+    down = [names[i] for start in range(columns) for i in range(start, len(names), columns)]  # it fills columns first
     settings: dict[str, Any] = {"handlelength": 2.4, "columnspacing": 1.2, "borderaxespad": 0.2}
-    figure.legend(handles, labels, loc="outside lower left", ncols=columns, labelcolor=INK, **settings)
-
-
+    figure.legend([handles[n] for n in down], down, loc="outside lower left", ncols=columns, labelcolor=INK, **settings)

@@ -31,8 +31,8 @@ RC: dict[str, Any] = {
     "axes.edgecolor": GRID, "axes.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.6,
     "xtick.major.size": 0.0, "ytick.major.size": 0.0, "figure.facecolor": SURFACE, "axes.facecolor": "none",
-    "legend.frameon": False, "lines.linewidth": 1.5, "lines.solid_capstyle": "round", "figure.constrained_layout.use": True,
-    "svg.fonttype": "none", "svg.hashsalt": "labelwise", "pdf.fonttype": 42, "text.parse_math": False,
+    "legend.frameon": False, "lines.linewidth": 1.5, "lines.solid_capstyle": "round",
+    "svg.fonttype": "none", "svg.hashsalt": "labelwise", "pdf.fonttype": 3, "text.parse_math": False,
 }  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def estimate_study(study: Study, progress: Progress) -> Estimate:
     check_study(study)
     dataset = open_dataset(study, progress)
     runs = plan_runs(study, dataset)
-    speed = calibrate(dataset, study, progress)
+    speed = calibrate(dataset, study)
     timed = {arm.strategy: _time_strategy(arm.strategy, dataset, speed) for arm in study.arms}
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:

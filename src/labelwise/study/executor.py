@@ -17,11 +17,12 @@ from labelwise.data.sources import open_dataset
 from labelwise.data.subsets import Subset, draw_subset
 from labelwise.errors import InputError
 from labelwise.labelers import Oracle
-from labelwise.loop import EMPTY, Round, Task, advance
+from labelwise.loop import Round, Task
 from labelwise.loop import run as run_loop
 from labelwise.models.learner import Learner
 from labelwise.models.learners import build_learner
 from labelwise.records import Store, writing
+from labelwise.state import EMPTY, advance
 from labelwise.study.plan import Run, arm_pool, check_study, initial_set, plan_runs, run_id, tuning_set
 
 PACKAGES = ("labelwise", "numpy", "scipy", "scikit-learn", "torch", "timm", "pillow")
@@ -49,7 +50,7 @@ def run_study(study: Study, out: Path, listener: Listener) -> None:
     if (out / "study.db").exists():
         with writing(out) as store:  # before the long work: is it free, and ours?
             if store.exists():
-                _check_grown(store.study()["config"], study, out)
+                _check_same(store.study(), study, out)
     dataset = open_dataset(study, listener.work)
     runs = plan_runs(study, dataset)
     learner = build_learner(dataset, study, listener.work)
@@ -60,9 +61,14 @@ def run_study(study: Study, out: Path, listener: Listener) -> None:
             _run_group(list(group), study, dataset, learner, store, listener)
 
 
-def _check_grown(before: dict[str, Any], study: Study, out: Path) -> None:
-    """Refuse a store of another configuration; more rows, arms and seeds of the same one are welcome."""
-    after = json.loads(canonical(study))
+def _check_same(found: dict[str, Any], study: Study, out: Path) -> None:
+    """Refuse a store of another version or configuration; more rows, arms and seeds of the same one are welcome."""
+    if found["version"] != version("labelwise"):
+        raise InputError(
+            f"{out} was made by labelwise {found['version']} and this is {version('labelwise')}, whose records may "
+            "differ; choose another --out (results and report still read it)"
+        )
+    before, after = found["config"], json.loads(canonical(study))
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
         if key in ("sizes", "arms", "seeds"):

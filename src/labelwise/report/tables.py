@@ -1,0 +1,145 @@
+"""The report's tables: text for the page, and whole numbers as CSV for everything else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from labelwise.analysis.compare import COSTS, means
+from labelwise.analysis.results import dicts
+from labelwise.analysis.verdict import oracle_assisted
+from labelwise.analysis.words import NAMES, change, interval, number, p_value, unit
+from labelwise.report.content import COMPARED, Content
+
+LOWER_IS_BETTER = ("loss", "seconds")
+SUMMARISED = ("accuracy", "macro_f1", "loss", "ece", "area", "seconds_train", "seconds")
+HEADS = {
+    "seconds_train": "training", "seconds_score": "scoring", "seconds_select": "selection",
+    "seconds_evaluate": "evaluation", "seconds_zero_shot": "zero-shot", "seconds": "all, s", "epochs": "epochs",
+    "images_forward": "images forward", "images_backward": "images backward", "labels": "labels",
+    "labels_train": "for training", "labels_val": "for validation", "labels_pseudo": "pseudo",
+    "labels_bought": "bought", "peak_memory_mb": "peak memory, MiB",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table on the page: its text, a second line in small, and a class for its colour."""
+
+    text: str
+    small: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table on the page. text: how many columns, from the left, are text; the others are numbers."""
+
+    head: list[str]
+    rows: list[list[Cell]]
+    text: int = 2
+
+
+def at_budget(content: Content) -> Table:
+    """Return every arm's metrics at N: mean, and the 95 % interval below it."""
+    found = {column: dicts(means(content.runs, column)) for column in SUMMARISED}
+    budgets = content.runs.groupby("row")["budget"].agg(["min", "max"])
+    rows = []
+    for i, first in enumerate(found["accuracy"]):
+        low, high = budgets.loc[first["row"]]
+        rows.append([
+            Cell(first["row"], f"N {low:,}" if low == high else f"N {low:,}–{high:,}"),
+            Cell(first["arm"], oracle_note(content, first["arm"])),
+            *[_mean(found[column][i], column) for column in SUMMARISED],
+            Cell(f"{first['n']} of {len(content.study.seeds)}"),
+        ])  # fmt: skip
+    names = {**NAMES, "seconds_train": "training", "seconds": "whole run"}
+    heads = [f"{names[column]}{',' if unit(column) else ''}{unit(column)}" for column in SUMMARISED]
+    return Table(["row", "arm", *heads, "seeds"], rows)
+
+
+def oracle_note(content: Content, arm: str) -> str:
+    """Return what to write below an arm's name if it reads hidden labels."""
+    found = oracle_assisted(content.study, arm)
+    return {"whole sample": "oracle-assisted", "initial labels": "oracle-assisted start"}.get(found, "")
+
+
+def _mean(found: dict[str, Any], column: str) -> Cell:
+    return Cell(number(found["mean"], column), interval(found["low"], found["high"], column).strip())
+
+
+def differences(content: Content) -> Table:
+    """Return the paired differences of accuracy at N with everything that the call rests on."""
+    rows = [
+        [
+            Cell(c["row"]), Cell(c["arm"]), Cell(c["reference"]),
+            Cell(change(c["difference"], "accuracy")),
+            Cell(interval(c["low"], c["high"], "accuracy").strip() or "none"),
+            Cell(c["call"], kind=_kind(c["call"], "accuracy")),
+            Cell(_p(c["p"])), Cell(_p(c["p_holm"])), Cell(str(c["n_pairs"])),
+        ]
+        for c in dicts(content.compared["accuracy"])
+    ]  # fmt: skip
+    head = ["row", "arm", "against", "difference, points", "95 % interval", "call", "p", "p, Holm", "pairs"]
+    return Table(head, rows, 3)
+
+
+def other_differences(content: Content) -> Table:
+    """Return the paired differences of everything else that is compared, side by side."""
+    columns = [column for column in COMPARED if column != "accuracy"]
+    cells = {
+        column: {(c["row"], c["arm"], c["reference"]): _difference(c, column) for c in dicts(content.compared[column])}
+        for column in columns
+    }
+    keys = [(c["row"], c["arm"], c["reference"]) for c in dicts(content.compared["accuracy"])]
+    rows = [[*[Cell(text) for text in key], *[cells[column].get(key, Cell("–")) for column in columns]] for key in keys]
+    units = [unit(column, difference=True) for column in columns]
+    heads = [NAMES[c] + (f",{u}" if u and c != "seconds" else "") for c, u in zip(columns, units, strict=True)]
+    return Table(["row", "arm", "against", *heads], rows, 3)
+
+
+def _difference(found: dict[str, Any], column: str) -> Cell:
+    text = change(found["difference"], column)
+    between = interval(found["low"], found["high"], column).strip()
+    return Cell(text, f"{between} {found['call']}".strip(), _kind(found["call"], column))
+
+
+def _kind(call: str, column: str) -> str:
+    """Return the colour of a call: whether it is for the better or the worse."""
+    if call not in ("higher", "lower"):
+        return "open"
+    return "worse" if (call == "higher") == (column in LOWER_IS_BETTER) else "better"
+
+
+def _p(p: float) -> str:
+    return "–" if math.isnan(p) else p_value(p).removeprefix("p = ").removeprefix("p ")
+
+
+def costs(content: Content) -> Table:
+    """Return what a run costs, mean over the seeds; columns that are zero everywhere are left out."""
+    columns = [c for c in COSTS if content.costs[c].any()]
+    rows = [
+        [Cell(cost["row"]), Cell(cost["arm"]), *[Cell(number(cost[column], column)) for column in columns]]
+        for cost in dicts(content.costs)
+    ]
+    return Table(["row", "arm", *[HEADS[column] for column in columns]], rows)
+
+
+def write_tables(content: Content, folder: Path) -> list[str]:
+    """Write the tables as CSV with all digits, shares as shares of 1; return the files' names."""
+    curves = [frame.assign(metric=metric) for metric, frame in content.curves.items()]
+    at_n = [means(content.runs, column).assign(metric=column) for column in SUMMARISED]
+    compared = [frame.assign(metric=column) for column, frame in content.compared.items()]
+    frames = {
+        "rounds": content.rounds, "runs": content.runs, "curves": pd.concat(curves), "at_budget": pd.concat(at_n),
+        "differences": pd.concat(compared), "costs": content.costs, "classes": content.shares.reset_index(),
+    }  # fmt: skip
+    for name, frame in frames.items():
+        if "metric" in frame:
+            frame.insert(2, "metric", frame.pop("metric"))
+        frame.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n", errors="replace")
+    return [f"{name}.csv" for name in frames]

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labelwise.config import Study
+from labelwise.data.dataset import Dataset
+from labelwise.data.sources import open_dataset
+from labelwise.errors import InputError
+from pictures import class_folders, encoded, picture, write
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty folder; the cache lies elsewhere."""
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def opened(path: Path, **options: object) -> Dataset:
+    return open_dataset(Study(data=str(path), **options))  # type: ignore[arg-type]
+
+
+def refused(path: Path, **options: object) -> str:
+    """Return the one line by which a data set is refused."""
+    with pytest.raises(InputError) as raised:
+        opened(path, **options)
+    message = str(raised.value)
+    assert message.isprintable()
+    return message
+
+
+def names_of(dataset: Dataset, indices: np.ndarray) -> list[str]:
+    return [dataset.images.names[i] for i in indices]
+
+
+def test_one_folder_a_class(root: Path) -> None:
+    dataset = opened(class_folders(root, ("dog", "cat", "Ant"), 10))
+    assert dataset.classes == ("Ant", "cat", "dog")
+    assert np.bincount(dataset.labels).tolist() == [10, 10, 10]
+    assert np.bincount(dataset.labels[dataset.test]).tolist() == [2, 2, 2]
+    assert all(dataset.classes[k] == Path(name).parts[0]
+               for k, name in zip(dataset.labels, dataset.images.names, strict=True))  # fmt: skip
+    assert "6 of 30 images set apart" in dataset.notes[0]
+
+
+@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("Train", "TEST")])
+def test_train_and_test(root: Path, train: str, test: str) -> None:
+    class_folders(root / train)
+    class_folders(root / test, count=2, seed=1)
+    dataset = opened(root)
+    assert (len(dataset.pool), len(dataset.test)) == (12, 4)
+    assert all(name.startswith(test) for name in names_of(dataset, dataset.test))
+    assert dataset.notes == ()
+
+
+def test_train_alone_is_split(root: Path) -> None:
+    class_folders(root / "train")
+    assert (len(opened(root).pool), len(opened(root).test)) == (10, 2)
+
+
+@pytest.mark.parametrize("classes", [("bus", "test"), ("bus", "test", "train"), ("train", "test")])
+def test_classes_may_be_named_as_splits(root: Path, classes: tuple[str, ...]) -> None:
+    assert opened(class_folders(root, classes)).classes == tuple(sorted(classes))
+
+
+def test_a_validation_folder_is_never_taken_for_a_class(root: Path) -> None:
+    class_folders(root / "train")
+    class_folders(root / "val", seed=1)
+    assert "there is train/ and val/ but no test/; rename val to test" in refused(root)
+    class_folders(root / "test", seed=2)
+    assert opened(root).notes == ("folders that are not used: val",)
+
+
+def test_folders_in_class_folders_are_groups(root: Path) -> None:
+    for k, name in enumerate(("cat", "dog")):
+        for scene in range(10):
+            for i in range(3):
+                write(root / name / f"scene {scene}" / f"{i}.png", encoded(picture(k, scene, i)))
+    dataset = opened(root)
+    scenes = [{str(Path(name).parent) for name in names_of(dataset, side)} for side in (dataset.pool, dataset.test)]
+    assert not scenes[0] & scenes[1]
+    assert [len(s) for s in scenes] == [16, 4]
+
+
+def test_a_single_folder_in_each_class_folder_separates_nothing(root: Path) -> None:
+    for k, name in enumerate(("cat", "dog")):
+        for i in range(10):
+            write(root / name / "images" / f"{i}.png", encoded(picture(k, i)))
+    assert len(opened(root).test) == 4
+
+
+def test_near_duplicates_stay_on_one_side(root: Path) -> None:
+    for k, name in enumerate(("cat", "dog")):
+        for i in range(40):
+            write(root / name / f"{i}.png", encoded(picture(k, i, size=(48, 48))))
+            write(root / name / f"{i} copy.jpg", encoded(picture(k, i, size=(48, 48)), "JPEG", quality=90))
+    dataset = opened(root)
+    held = {name.removesuffix(".png").removesuffix(" copy.jpg") for name in names_of(dataset, dataset.test)}
+    assert len(dataset.test) == 32
+    assert len(held) == 16
+    assert "160 images are in groups" in dataset.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda _: None, "no class folders; put the images of each class into a folder named after it"),
+        (lambda root: write(root / "1.png", encoded(picture(1))), "no class folders"),
+        (lambda root: class_folders(root, ("cat",)), "at least two classes are needed, found: cat"),
+        (lambda root: class_folders(root / "unpacked"), "a single class folder, unpacked; if it holds the class folders"),
+        (lambda root: (class_folders(root), (root / "empty").mkdir()), "empty: the class folder has no images"),
+        (lambda root: (class_folders(root), write(root / "bird" / "1.png", encoded(picture(1)))),
+         "class 'bird' has 1 readable image; at least 2 are needed"),
+        (lambda root: (class_folders(root / "train", ("cat", "dog")), class_folders(root / "test", ("cat", "fox"))),
+         "classes differ between train and test: 'dog' is in train only, 'fox' is in test only; give both the same"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used(root: Path, make: object, message: str) -> None:
+    make(root)  # type: ignore[operator]
+    assert message in refused(root)
+
+
+def test_a_missing_folder(root: Path) -> None:
+    assert "there is no file or folder" in refused(root / "nowhere")
+    assert "is no folder, .csv or .parquet file" in refused(write(root / "data.zip", b"PK"))
+
+
+BAD = {
+    "empty.png": (b"", "an empty file"),
+    "truncated.jpg": (encoded(picture(1, size=(64, 64)), "JPEG")[:300], "truncated"),
+    "text.png": (b"this is no picture", "not a readable JPEG"),
+    "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a readable JPEG"),
+    "photo.heic": (b"\0\0\0\x18ftypheic", "not a readable JPEG"),
+    "large.png": (encoded(picture(1, size=(300, 300))), "oversized: 300x300 pixels, at most 50,000 are read"),
+}
+
+
+def test_unreadable_images_are_named(root: Path) -> None:
+    class_folders(root)
+    for name, (content, _) in BAD.items():
+        write(root / "cat" / name, content)
+    (root / "cat" / "lost.png").symlink_to(root / "nowhere.png")
+    message = refused(root, max_pixels=50_000)
+    assert "7 of 19 images cannot be read" in message
+    assert message.endswith("leave them out with --set skip_unreadable=true")
+    for name, (_, why) in BAD.items():
+        assert f"{name} ({why}" in message
+    assert "lost.png (unreadable: No such file" in message
+    dataset = opened(root, max_pixels=50_000, skip_unreadable=True)
+    assert len(dataset.labels) == len(dataset.images) == 12
+    assert dataset.notes[0].startswith("7 unreadable images left out: ")
+    assert dataset.classes[dataset.labels[0]] == "cat"
+
+
+def test_many_unreadable_images_make_a_short_message(root: Path) -> None:
+    class_folders(root)
+    for i in range(500):
+        write(root / "cat" / f"bad {i:03d}.png", b"")
+    message = refused(root)
+    assert "and 490 more" in message
+    assert len(message) < 1000
+
+
+def test_a_class_without_readable_images(root: Path) -> None:
+    class_folders(root)
+    write(root / "emu" / "1.png", b"")
+    assert "class 'emu' has 0 readable images" in refused(root, skip_unreadable=True)
+
+
+def test_hidden_and_other_files_are_not_taken(root: Path) -> None:
+    class_folders(root)
+    for name in (".DS_Store", "._1.png", "Thumbs.db", "notes.txt", "more.txt", "README", ".hidden/1.png"):
+        write(root / "cat" / name, b"no picture")
+    write(root / ".git" / "1.png", b"")
+    write(root / "contact sheet.png", encoded(picture(1)))
+    os.mkfifo(root / "dog" / "pipe.png")
+    dataset = opened(root)
+    assert len(dataset.images) == 12
+    assert dataset.notes[:-1] == (
+        "files of other kinds (.db) not used: 1",
+        "files of other kinds (.txt) not used: 2",
+        "files of other kinds (no extension) not used: 1",
+        "images beside the class folders not used: 1",
+    )
+
+
+def test_links_to_folders_are_not_followed_inside_classes(root: Path) -> None:
+    class_folders(root / "data")
+    class_folders(root / "elsewhere", ("emu",))
+    (root / "data" / "emu").symlink_to(root / "elsewhere" / "emu")
+    (root / "data" / "cat" / "loop").symlink_to(root / "data" / "cat")
+    (root / "data" / "cat" / "up").symlink_to(root)
+    dataset = opened(root / "data")
+    assert len(dataset.images) == 18
+    assert any("2 links to folders are not followed: cat/loop, cat/up" in note for note in dataset.notes)
+
+
+def test_a_loop_at_the_top(root: Path) -> None:
+    class_folders(root)
+    (root / "itself").symlink_to(root / "itself")
+    assert len(opened(root).images) == 12
+
+
+ODD = [
+    "two\nlines.png",
+    "tab\t.png",
+    "bell\x07.png",
+    "naïve – 図.png",
+    "quote'\".png",
+    os.fsdecode(b"latin-\xe9.png"),
+    "%s {0}.png",
+]
+
+
+def test_odd_names(root: Path) -> None:
+    class_folders(root)
+    for i, name in enumerate(ODD):
+        write(root / "cat" / name, encoded(picture(9, i)))
+    dataset = opened(root)
+    assert all(name.isprintable() for name in dataset.images.names)
+    assert os.path.join("cat", "two\\nlines.png") in dataset.images.names
+    for name in ODD:
+        write(root / "cat" / name, b"")
+    assert "7 of 19 images cannot be read" in refused(root)
+    class_folders(root / "and" / "a\nfolder", ("cat",))
+    assert r"a\nfolder" in refused(root / "and" / "a\nfolder")
+
+
+@pytest.mark.parametrize("name", ["two\nlines", os.fsdecode(b"latin-\xe9"), " "])
+def test_class_names_must_be_printable(root: Path, name: str) -> None:
+    class_folders(root, ("cat", name))
+    assert "cannot be shown on one line; rename it" in refused(root)
+
+
+def test_a_folder_that_may_not_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders(root)
+
+    def denied(self: Path) -> object:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    assert "Permission denied; check the path and its permissions" in refused(root)
+
+
+def test_the_whole_set_cannot_be_the_test_set(root: Path) -> None:
+    assert "100 % leaves nothing to learn from" in refused(class_folders(root), test_share=1.0)
+
+
+def test_one_scene_a_class_cannot_be_split(root: Path) -> None:
+    class_folders(root)
+    for i in range(5):
+        write(root / "emu" / f"{i}.png", encoded(picture(1)))
+    assert "'emu' in train but not in test; all their images look alike or share groups" in refused(root)
+    assert "add images of other scenes" in refused(root)
+
+
+def test_changes_are_noticed(root: Path) -> None:
+    class_folders(root)
+    before = opened(root)
+    assert opened(root).fingerprint == before.fingerprint
+    path = root / "cat" / "0.png"
+    stat = path.stat()
+    content = path.read_bytes()
+    write(path, encoded(picture(77))[: len(content)].ljust(len(content), b"\0"))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as rsync and cp -p leave it
+    assert opened(root, skip_unreadable=True).fingerprint != before.fingerprint
+    write(path, content)
+    assert opened(root).fingerprint == before.fingerprint
+    os.rename(root / "cat", root / "cow")
+    assert opened(root).fingerprint != before.fingerprint

@@ -1,0 +1,177 @@
+"""The report: opens offline, escapes every name, equal bytes for equal records, any state of a study."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labelwise.config import Study
+from labelwise.records import reading
+from labelwise.report import write_report
+from labelwise.report.figures import plain
+from labelwise.report.svg import inline
+from synthetic import make_store
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "$x_{",
+    "'\"><img src=https://example.org/x onerror=alert(1)>",
+    "{{ 7*7 }}",
+    "\x1b[31m\ud800",
+)
+
+
+def study(**changes: Any) -> Study:
+    values: dict[str, Any] = {
+        "name": "<b>bold</b>", "question": "Is </style><script>alert(2)</script> safe?", "sizes": ["3%", "10%/1%"],
+        "seeds": 3, "arms": ["stratified", "random", "margin"], "learner": {"kind": "probe"},
+    }  # fmt: skip
+    return Study.model_validate({**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of hostile names and its report."""
+    where = tmp_path_factory.mktemp("hostile")
+    store = make_store(where, study(), HOSTILE, notes=["<i>lossy</i> JPEG"])
+    write_report(store, where / "report")
+    return where
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return (folder / "report" / "report.html").read_text(encoding="utf-8")
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(key, value or "") for key, value in attrs]
+
+
+@pytest.fixture(scope="module")
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    return reader
+
+
+def test_names_are_escaped(page: str, read: Reader) -> None:
+    assert not {"script", "img", "b", "i", "link", "iframe", "object"} & set(read.tags)
+    assert not [key for key, _ in read.attributes if key.startswith("on")]
+    for name in ("&lt;script&gt;alert(1)&lt;/script&gt;", "&lt;b&gt;bold&lt;/b&gt;", "&lt;i&gt;lossy&lt;/i&gt;"):
+        assert name in page
+    assert "{{ 7*7 }}" in page
+    assert page.count("</style>") == 1
+
+
+def test_nothing_is_loaded(page: str, read: Reader) -> None:
+    for key, value in read.attributes:
+        if key in ("href", "src", "xlink:href", "action", "srcset", "data"):
+            assert re.match(r"#|(figures|tables)/[\w.-]+$|data:image/png;base64,", value), (key, value)
+        assert key != "xmlns"
+    css = page[page.index("<style>") : page.index("</style>")]
+    assert "@import" not in css
+    assert "url(" not in css
+
+
+def test_links_lead_somewhere_and_ids_are_unique(folder: Path, page: str, read: Reader) -> None:
+    ids = [value for key, value in read.attributes if key == "id"]
+    assert len(ids) == len(set(ids))
+    for value in {value for key, value in read.attributes if key == "href"}:
+        assert value.startswith("data:") or (
+            value[1:] in ids if value[0] == "#" else (folder / "report" / value).is_file()
+        )
+    assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
+
+
+def test_figures_and_tables_are_all_there(folder: Path) -> None:
+    found = {path.name for path in (folder / "report" / "figures").iterdir()}
+    kinds = ("differences", "accuracy", "macro_f1", "loss", "seconds", "classes")
+    rows = ("3pct", "10pct-1pct")
+    assert found == {f"{kind}-{row}.{end}" for kind in kinds for row in rows for end in ("svg", "pdf")}
+    tables = {path.name: path.read_text(errors="replace") for path in (folder / "report" / "tables").iterdir()}
+    assert tables["at_budget.csv"].startswith("row,arm,metric,n,mean,low,high\n3%,stratified,accuracy,3,0.")
+    assert len(tables["rounds.csv"].splitlines()) == 1 + 2 * 3 * (1 + 4 + 4)
+    assert "<script>alert(1)</script>" in tables["classes.csv"]
+
+
+def test_same_records_same_bytes(folder: Path, tmp_path: Path) -> None:
+    def bytes_of(report: Path) -> dict[str, str]:
+        files = [path for path in sorted(report.rglob("*")) if path.is_file()]
+        return {str(path.relative_to(report)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    shutil.copy(folder / "study.db", tmp_path)
+    write_report(reading(tmp_path), tmp_path / "elsewhere")
+    assert bytes_of(tmp_path / "elsewhere") == bytes_of(folder / "report")
+
+
+def test_it_says_what_was_used(page: str) -> None:
+    for text in (
+        "0123456789abcdef", "1,000 images", "200 images", "invented", "2 (12 runs), 3 (6 runs)", "minority_share: 0.01",
+        "another learner, not comparable", "18 of 18 runs finished", "oracle-assisted", "acquisition: 0.05",
+    ):  # fmt: skip
+        assert text in page
+
+
+def text_of(folder: Path, made: Study, **options: Any) -> str:
+    return write_report(make_store(folder, made, **options), folder / "report").read_text(encoding="utf-8")
+
+
+def test_one_seed(tmp_path: Path) -> None:
+    text = text_of(tmp_path, study(seeds=1, sizes=["3%"]))
+    assert "One seed: no interval, no verdict." in text
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL)
+
+
+def test_unfinished(tmp_path: Path) -> None:
+    text = text_of(tmp_path, study(sizes=["3%"]), finished=lambda row, arm, seed: arm == "margin" and seed < 2)
+    assert "2 of 9 runs finished" in text
+    assert "There is no pair of finished runs to compare." in text
+
+
+def test_nothing_finished(tmp_path: Path) -> None:
+    text = text_of(tmp_path, study(), finished=lambda row, arm, seed: False)
+    assert "0 of 18 runs finished: no verdict yet." in text
+
+
+def test_a_fine_tuned_study_stands_beside_the_published_figures(tmp_path: Path) -> None:
+    classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    made = study(sizes=["10%"], learner={"kind": "finetune"}, arms=["stratified", "margin", "entropy_typicality"])
+    text = text_of(tmp_path, made, classes=classes, pool=50_000)
+    assert "about 73 %" in text
+    assert "10%: 1.00 times (training and selection)" in text
+    assert "not comparable" not in text
+
+
+def test_plain_text_for_figures() -> None:
+    assert plain("a\nb\x00") == "a b�"
+    assert plain("x" * 50) == "x" * 12 + "…" + "x" * 13
+    assert plain("short") == "short"
+
+
+def test_inline_drawing_takes_the_pages_colours_and_its_own_ids() -> None:
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9pt">'
+        '<defs><path id="m1"/></defs><g id="axes"><use xlink:href="#m1" style="fill: #0072b2"/></g></svg>'
+    )
+    found = inline(svg, "loss-3pct", "what it shows")
+    assert "http" not in found
+    assert 'id="loss-3pct-m1"' in found
+    assert 'href="#loss-3pct-m1"' in found
+    assert "fill: var(--series-0)" in found
+    assert 'aria-label="what it shows"' in found
+    assert "axes" not in found
