@@ -113,7 +113,7 @@ def test_near_duplicates_stay_on_one_side(root: Path) -> None:
         (lambda _: None, "no class folders; put the images of each class into a folder named after it"),
         (lambda root: write(root / "1.png", encoded(picture(1))), "no class folders"),
         (lambda root: class_folders(root, ("cat",)), "at least two classes are needed, found: cat"),
-        (lambda root: class_folders(root / "unpacked"), "a single class folder, unpacked; if it holds the class folders"),
+        (lambda root: class_folders(root / "unpacked"), "a single class folder, unpacked; if it holds"),
         (lambda root: (class_folders(root), (root / "empty").mkdir()), "empty: the class folder has no images"),
         (lambda root: (class_folders(root), write(root / "bird" / "1.png", encoded(picture(1)))),
          "class 'bird' has 1 readable image; at least 2 are needed"),
