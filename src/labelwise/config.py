@@ -139,6 +139,11 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str | int | float | dict) and not isinstance(value, bool) else value
 
 
+def _names(value: object) -> object:
+    """Read class names that YAML takes for numbers, as `[3, 5]`."""
+    return [str(name) for name in value] if isinstance(value, list) else value
+
+
 POSTER_SEEDS = {"finetune": 5}
 """Seeds by kind of learner: the poster's own five where it fine-tunes, ten where a run takes seconds."""
 
@@ -152,7 +157,9 @@ class Study(Part):
     sizes: Annotated[tuple[Row, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
         (Row(share=1.0),), description="the rows: 3%, 10%/1%, 500"
     )
-    minority: int | tuple[str, ...] = Field(2, description="minority classes: how many (drawn by the seed), or which")
+    minority: Annotated[int | tuple[str, ...], BeforeValidator(_names)] = Field(
+        2, description="minority classes: how many (drawn by the seed), or which"
+    )
     arms: Annotated[tuple[Arm, ...], BeforeValidator(_listed), Field(min_length=1)] = tuple(
         Arm(strategy=name) for name in ("stratified", "random", "uncertainty", "margin", "entropy_typicality")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -140,17 +141,32 @@ def test_killed_while_embedding_goes_on(cache: Path, monkeypatch: pytest.MonkeyP
 
     def stop(_what: str, done: int, _total: int) -> None:
         if done >= 64:
-            os.stat("/nonexistent")
+            raise KeyboardInterrupt
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(KeyboardInterrupt):
         embed_dataset(images, backbone, stop)
     done = []
     resumed = embed_dataset(images, backbone, lambda _w, d, _t: done.append(d))
     assert done == [96, 100]
     marks = list(cache.glob("embeddings/*/meta.json"))
     assert json.loads(marks[0].read_text())["done"] == 100
+    values = next(cache.glob("embeddings/*/values.f16"))
+    values.write_bytes(values.read_bytes()[:-1])  # damaged: made again
+    assert (embed_dataset(images, backbone, quiet).values == resumed.values).all()
     monkeypatch.setenv("LABELWISE_CACHE", str(cache / "other"))
     assert (embed_dataset(images, backbone, quiet).values == resumed.values).all()
+
+
+def test_a_full_disk_is_told_in_one_line(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    backbone = load_backbone(LITE0)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(InputError, match="the disk is full; make room there"):
+            embed_dataset(some_images(), backbone, quiet)
+    assert embed_dataset(some_images(), backbone, quiet).values.shape == (40, 1280)
 
 
 def test_small_images_are_upsampled_to_128_and_large_ones_cropped() -> None:

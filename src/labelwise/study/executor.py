@@ -51,6 +51,9 @@ def run_study(study: Study, out: Path, listener: Listener) -> None:
         with writing(out) as store:  # before the long work: is it free, and ours?
             if store.exists():
                 _check_same(store.study(), study, out)
+    if out.resolve().is_relative_to(Path(study.data).expanduser().resolve()):
+        raise InputError(f"--out {out} lies inside the data folder {study.data}, where it would be read as images; "
+                         "choose another --out")  # fmt: skip
     dataset = open_dataset(study, listener.work)
     runs = plan_runs(study, dataset)
     learner = build_learner(dataset, study, listener.work)
