@@ -32,7 +32,7 @@ class ProgressListener:
         self._bar(what, done, total)
         if not self.console.is_terminal and (time.monotonic() - self.said > QUIET_SECONDS):
             self.said = time.monotonic()
-            self.console.print(f"{what}: {done:,} of {total:,}", highlight=False)
+            self.console.print(f"{what}: {done:,} of {total:,}", highlight=False, soft_wrap=True)
 
     def planned(self, runs: list[Run]) -> None:
         """Show how much there is; a round weighs as much as its labels, plus what every round costs."""
@@ -50,7 +50,7 @@ class ProgressListener:
         if done.labels == run.budget:
             self.finished += 1
             self._remove(live)
-            self.console.print(f"[{self.finished}/{self.runs}] {text}", highlight=False, markup=False)
+            self.console.print(f"[{self.finished}/{self.runs}] {text}", highlight=False, markup=False, soft_wrap=True)
         else:
             self._bar(live, done.round + 1, len(run.labels), text)
 
