@@ -86,28 +86,28 @@ def run_id(run: Run, study: Study, learner_key: str) -> str:
 
 
 def initial_set(dataset: Dataset, study: Study, subset: Subset, run: Run) -> Indices:
-    """Draw a run's initial labelled set: sorted dataset indices, the same for every arm with the same start.
+    """Draw a run's initial labelled set: sorted dataset indices, the same for every arm with the same start and pool.
 
-    `stratified`: from the row's subset, by that subset's own class shares (it reads hidden labels);
-    `random`: from the arm's pool, label-free. The baseline arm starts, and ends, with the whole subset.
+    The baseline arm starts, and ends, with the whole subset.
     """
     if run.arm.strategy == BASELINE:
         return subset.indices
-    size = schedule(subset.budget, study)[0]
-    if run.arm.start == "random":
-        pool = arm_pool(dataset, subset, run.arm)
-        rng = generator(run.seed, "initial random", run.row.name, str(run.arm.pool))
-        return np.sort(rng.choice(pool, size, replace=False))
-    rng = generator(run.seed, "initial stratified", run.row.name)
-    return subset.indices[stratified(dataset.labels[subset.indices], size, rng)]
+    return _draw_start(dataset, subset, run, str(run.arm.start), schedule(subset.budget, study)[0])
 
 
 def tuning_set(dataset: Dataset, study: Study, subset: Subset, run: Run) -> Indices:
-    """Return the initial set on which the run's learner is tuned; the baseline takes that of the study's start."""
+    """Return the initial set on which the run's learner is tuned; the baseline takes that of the study's own start."""
     if run.arm.strategy != BASELINE:
         return initial_set(dataset, study, subset, run)
-    size = min(max(study.initial.minimum, round(study.initial.share * subset.budget)), subset.budget)
-    rng = generator(run.seed, "initial stratified", run.row.name)
+    size = max(study.initial.minimum, round(study.initial.share * subset.budget))
+    return _draw_start(dataset, subset, run, study.start, min(size, subset.budget))
+
+
+def _draw_start(dataset: Dataset, subset: Subset, run: Run, start: str, size: int) -> Indices:
+    """Draw `stratified` by the subset's own class shares (reads hidden labels), or `random` from the arm's pool."""
+    rng = generator(run.seed, "initial", start, run.row.name, str(run.arm.pool) if start == "random" else "")
+    if start == "random":
+        return np.sort(rng.choice(arm_pool(dataset, subset, run.arm), size, replace=False))
     return subset.indices[stratified(dataset.labels[subset.indices], size, rng)]
 
 
