@@ -14,6 +14,11 @@ from labelwise.models.learner import FitCost, LearnerInfo, Preparation
 FITS: list[tuple[int, ...]] = []
 """The labelled sets that were really fitted, in order."""
 
+CALLS: list[tuple[str, dict[str, Any], Any]] = []
+"""Weighting, what was tuned, and labels a class of each fit, in order."""
+TUNED: list[tuple[int, ...]] = []
+"""The sets that were tuned on, in order."""
+
 
 @dataclass(frozen=True)
 class Fake:
@@ -25,10 +30,12 @@ class Fake:
     frozen_embeddings: bool = True
 
     def tune(self, indices: Indices, labels: Labels, seed: int) -> dict[str, Any]:
+        TUNED.append(tuple(indices.tolist()))
         return {"tuned_on": len(indices)}
 
     def fit(self, indices: Indices, labels: Labels, weighting: str, seed: int, tuned: dict[str, Any]) -> FittedFake:
         FITS.append(tuple(indices.tolist()))
+        CALLS.append((weighting, tuned, np.bincount(labels, minlength=self.classes)))
         means = np.full((self.classes, self.features.shape[1]), 1e3)
         for k in np.unique(labels):
             means[k] = self.features[indices[labels == k]].mean(axis=0)

@@ -85,7 +85,7 @@ def _add_run(store: Store, run: dict[str, Any], sizes: list[int], truth: Any, co
             else Picks(indices[:0], np.empty(0))
         )
         done = Round(
-            number, int(labels), int(labels), 0, 0, FitCost(0.5 + number, 3, 100, 50),
+            number, int(labels), int(labels), 0, 0, FitCost(0.5 + number, 3, 100, 50), 0.0,
             Test(evaluate(probs, truth), probs.astype(np.float16), 0.1), 0.2, 0.3,
             Preparation(1.0, 0.5, 1000) if number == 0 else Preparation(), picks, f"{run['id']} {number}",
             {"penalty": 0.1 if int(run["seed"]) else 0.03}, 100.0,

@@ -94,6 +94,11 @@ def test_canonical_text_does_not_depend_on_the_way_it_was_written() -> None:
         ("sizes=[]", "at least 1 item"),
         ("acquisition=many", "acquisition: input should be a valid number"),
         ("seeds", "write KEY=VALUE"),
+        ("name=../escaped", "name: string should match pattern"),
+        ("data=2020-13-45", "broken YAML: month must be in 1..12"),
+        ("arms=&a [*a]", "arms.0"),
+        ("seeds=[99999999999999999999]", "less than 2147483648"),
+        ("learner={kind: probe, kind: finetune}", "'kind' stands there twice"),
         ("data.x=1", "'data' is not a group of keys"),
     ],
 )

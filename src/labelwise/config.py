@@ -151,9 +151,11 @@ POSTER_SEEDS = {"finetune": 5}
 class Study(Part):
     """A whole study: its runs are the product of rows (`sizes`), arms and seeds."""
 
-    name: str = "study"
+    name: Annotated[str, Field(pattern=r"^\w[\w.\- ]*$")] = "study"
     question: str = Field("", description="what the study asks, for the report")
-    data: str = Field("cifar10", description="a source's name, hub:owner/name, or a path")
+    data: Annotated[str, Field(pattern=r"^[^\x00]+$")] = Field(
+        "cifar10", description="a source's name, hub:owner/name, or a path"
+    )
     sizes: Annotated[tuple[Row, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
         (Row(share=1.0),), description="the rows: 3%, 10%/1%, 500"
     )
@@ -163,7 +165,7 @@ class Study(Part):
     arms: Annotated[tuple[Arm, ...], BeforeValidator(_listed), Field(min_length=1)] = tuple(
         Arm(strategy=name) for name in ("stratified", "random", "uncertainty", "margin", "entropy_typicality")
     )
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_seeds)] = Field(
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], BeforeValidator(_seeds)] = Field(
         (), description="how many, or which; by default 5 where the learner fine-tunes, else 10"
     )
     start: Literal["stratified", "random"] = "stratified"
@@ -242,9 +244,23 @@ def load_study(path: Path, overrides: Iterable[str] = (), data: str | None = Non
         raise InputError(f"{path}: {_explain(error)}") from None
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, which would let the last of two equal keys win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key}' stands there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _yaml(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _UniqueKeys)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise InputError(f"{where}: broken YAML: {reason}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -273,8 +289,16 @@ def _explain(error: ValidationError) -> str:
         known = [word.strip("' ") for word in first["ctx"]["expected"].replace(" or ", ", ").split(",")]
         message = f"'{first['input']}' is not known{nearest(str(first['input']), known)}"
     elif first["type"] != "value_error":
-        message = f"{message[0].lower()}{message[1:]} (it is {json.dumps(first['input'], default=str)})"
+        message = f"{message[0].lower()}{message[1:]} (it is {_shown(first['input'])})"
     return f"{where}: {message}" if where else message
+
+
+def _shown(value: object) -> str:
+    try:
+        text = json.dumps(value, default=str)
+    except (ValueError, RecursionError):
+        text = "something that holds itself"
+    return text if len(text) < 100 else f"{text[:97]}..."
 
 
 def _known_keys(path: tuple[int | str, ...]) -> list[str]:

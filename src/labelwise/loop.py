@@ -30,8 +30,8 @@ class Task:
     """Everything that a run's rounds depend on beside the state.
 
     pool: dataset indices that may be picked; test: the test set's; truth: (N,) labels, read for the test set only;
-    budget: N labels; batch: labels a round; tuned: what the learner chose once. fits and memory hold results that
-    equal calls would give again, shared between the arms of a row and seed.
+    budget: N labels; batch: labels a round; tuned: what the learner chose once, and the seconds of it. fits and memory
+    hold results that equal calls would give again, shared between the arms of a row and seed.
     """
 
     learner: Learner
@@ -43,6 +43,7 @@ class Task:
     budget: int
     batch: int
     tuned: dict[str, Any]
+    seconds_tuning: float = 0.0
     fits: dict[str, tuple[Fitted, Test]] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
 
@@ -66,6 +67,7 @@ class Round:
     labels_val: int
     labels_pseudo: int
     fit: FitCost
+    seconds_tuning: float
     test: Test
     seconds_score: float
     seconds_select: float
@@ -96,8 +98,10 @@ def propose(task: Task, state: State) -> Round:
         model = task.learner.fit(
             state.indices[order], state.labels[order], str(task.arm.weighting), task.seed, task.tuned
         )  # fmt: skip
-        task.fits[key] = model, _test(task, model)
-    fitted, test = task.fits[key]
+        found = model, _test(task, model)
+        if state.round == 0 or len(state.indices) == len(task.pool):  # what another arm can meet again
+            task.fits[key] = found
+    fitted, test = task.fits.get(key) or found
     picks, seconds_score, seconds_select = _pick(task, state, fitted)
     return Round(
         round=state.round,
@@ -106,6 +110,7 @@ def propose(task: Task, state: State) -> Round:
         labels_val=fitted.labels_val,
         labels_pseudo=state.sources.count("zero-shot"),
         fit=fitted.cost,
+        seconds_tuning=task.seconds_tuning if state.round == 0 else 0.0,
         test=test,
         seconds_score=seconds_score,
         seconds_select=seconds_select,

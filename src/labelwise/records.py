@@ -51,6 +51,7 @@ RUNS = sa.Table(
     sa.Column("status", sa.Text, nullable=False),  # running, done
     sa.Column("started", sa.Text, nullable=False),
     sa.Column("finished", sa.Text),
+    sa.UniqueConstraint("row", "arm", "seed"),
 )  # fmt: skip
 _REAL = ("accuracy", "macro_f1", "loss", "ece", "seconds_train", "seconds_score", "seconds_select",
          "seconds_evaluate", "seconds_zero_shot", "peak_memory_mb")  # fmt: skip
@@ -79,8 +80,8 @@ ACQUISITIONS = sa.Table(
     sa.UniqueConstraint("run", "index"),
 )  # fmt: skip
 MEASURED = frozenset({"seconds_train", "seconds_score", "seconds_select", "seconds_evaluate", "seconds_zero_shot",
-                      "peak_memory_mb", "started", "finished", "created"})  # fmt: skip
-"""Columns that differ between two equal runs: times and memory."""
+                      "peak_memory_mb", "started", "finished", "created", "used"})  # fmt: skip
+"""Columns that differ between two equal runs: times, memory, and the machine they ran on."""
 
 
 def now() -> str:
@@ -93,6 +94,8 @@ class Store:
 
     def __init__(self, path: Path, read_only: bool) -> None:
         mode = "ro" if read_only else "rwc"
+        alone = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
+        mode += "&immutable=1" if read_only and alone else ""  # SQLite would write its own files beside it
         self.path = path
         self.engine = sa.create_engine(f"sqlite:///file:{_quoted(path)}?mode={mode}&uri=true")
         sa.event.listen(self.engine, "connect", _durable if not read_only else _patient)
@@ -195,7 +198,7 @@ def _round_row(done: Round) -> dict[str, Any]:
         "labels_pseudo": done.labels_pseudo, "labels_bought": done.labels - done.labels_pseudo,
         "accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "loss": metrics.loss, "ece": metrics.ece,
         "epochs": done.fit.epochs, "images_forward": done.fit.images_forward + extra.images_forward,
-        "images_backward": done.fit.images_backward, "seconds_train": done.fit.seconds,
+        "images_backward": done.fit.images_backward, "seconds_train": done.fit.seconds + done.seconds_tuning,
         "seconds_score": done.seconds_score + extra.seconds_score, "seconds_select": done.seconds_select,
         "seconds_evaluate": done.test.seconds + extra.seconds_evaluate, "seconds_zero_shot": 0.0,
         "peak_memory_mb": done.peak_memory_mb, "fit_key": done.fit_key, "details": json.dumps(done.details),
@@ -230,7 +233,9 @@ def reading(folder: Path) -> Store:
     if not path.is_file():
         hint = f"run one with: labelwise run STUDY.yaml --out {folder}"
         raise InputError(f"there is no study in {folder} (no study.db); {hint}")
-    return Store(path, read_only=True)
+    store = Store(path, read_only=True)
+    store.study()
+    return store
 
 
 def _quoted(path: Path) -> str:
@@ -258,6 +263,7 @@ def _told(engine: sa.Engine, path: Path) -> Iterator[sa.Connection]:
         reason = str(error.orig)
         hint = {
             "database or disk is full": "free some space and run the same command again: finished rounds are kept",
+            "database disk image is malformed": "the file is damaged: restore a copy, or choose another folder",
             "file is not a database": "it is not a study's store; choose another folder",
             "attempt to write a readonly database": "it may not be written to; choose another --out",
         }.get(reason, "finished rounds are kept; run the same command again")

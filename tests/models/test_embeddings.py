@@ -101,11 +101,23 @@ def test_folding_is_exact_to_rounding(name: str) -> None:
     size = backbone.size
     inputs = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     folded = fold_batch_norm(backbone.module, inputs)
-    with torch.inference_mode():
-        before, after = backbone.module(inputs), folded(inputs)
+    with torch.inference_mode():  # on other inputs than those that decided
+        before, after = backbone.module(inputs.flip(3) * 2), folded(inputs.flip(3) * 2)
     assert torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.abs().max()))
     has_norms = any(isinstance(m, torch.nn.BatchNorm2d) for m in backbone.module.modules())
     assert has_norms == (folded is not backbone.module) or not has_norms
+
+
+@pytest.mark.parametrize(
+    ("name", "width"), [("mobilenetv3_small_050", 1024), ("lcnet_035", 1280), ("vit_tiny_patch16_224", 192)]
+)
+def test_widths_and_sizes_are_the_models_own(cache: Path, name: str, width: int) -> None:
+    """Many models give wider vectors than the `num_features` that they declare; some take one size alone."""
+    backbone = load_backbone(Learner(kind="probe", backbone=name, weights="scratch"))
+    images = some_images(3)
+    values = embed_dataset(images, backbone, quiet).values
+    assert values.shape == (3, width)
+    assert (values == embed(images, np.arange(3), backbone, backbone.module)).mean() > 0.9
 
 
 def test_folding_is_given_up_where_it_would_change_the_output() -> None:

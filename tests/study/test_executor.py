@@ -10,6 +10,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,8 @@ def study(**changes: Any) -> Study:
 @pytest.fixture(autouse=True)
 def _fake() -> None:
     fake.install()
-    fake.FITS.clear()
+    for seen in (fake.FITS, fake.CALLS, fake.TUNED):
+        seen.clear()
 
 
 def test_records_of_a_whole_study(tmp_path: Path) -> None:
@@ -88,6 +91,45 @@ def test_equal_fits_are_computed_once_and_charged_to_each_arm(tmp_path: Path) ->
     assert frame[frame["round"] == 0]["images_forward"].tolist() == [107] * 4
 
 
+def test_an_arms_parts_reach_the_learner_and_the_strategy(tmp_path: Path) -> None:
+    arms = [
+        "margin",
+        {"strategy": "margin", "weighting": "inverse"},
+        {"strategy": "margin", "pool": "subset"},
+        {"strategy": "margin", "start": "random"},
+        "entropy_typicality",
+        {"strategy": "entropy_typicality", "options": {"weight": 1.0}},
+        "entropy",
+    ]
+    run_study(study(arms=arms, seeds=1), tmp_path, fake.Silent())
+    picked = {
+        arm: [part["index"].tolist() for _, part in run.groupby("round")]
+        for arm, run in acquisitions(reading(tmp_path)).groupby("arm")
+    }
+    assert {weighting for weighting, _, _ in fake.CALLS} == {"none", "inverse"}
+    assert len(fake.TUNED) == 2  # the stratified start, which all arms but one share, and the random one
+    assert all(len(tuned) == 30 for tuned in fake.TUNED)
+    assert set(fake.TUNED) == {tuple(sorted(rounds_[0])) for rounds_ in picked.values()}
+    assert all(tuned == {"tuned_on": 30} for _, tuned, _ in fake.CALLS)
+    assert picked["entropy_typicality weight=1.0"][1:] != picked["entropy_typicality"][1:]
+    assert set(picked["entropy_typicality weight=1.0"][1]) == set(picked["entropy"][1])
+    inside = study(arms=["stratified"], seeds=1)
+    run_study(inside, tmp_path / "baseline", fake.Silent())
+    subset = set(acquisitions(reading(tmp_path / "baseline"))["index"])
+    assert set(chain(*picked["margin pool=subset"])) == subset
+    assert not set(chain(*picked["margin"])) <= subset
+    assert picked["margin start=random"][0] != picked["margin"][0]
+
+
+def test_a_changed_learner_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = study(seeds=1, arms=["margin"])
+    run_study(config, tmp_path, fake.Silent())
+    build = fake.build
+    monkeypatch.setattr(fake, "build", lambda *a: replace(build(*a), key="other weights"))
+    with pytest.raises(InputError, match="other weights, another device or other library versions"):
+        run_study(config, tmp_path, fake.Silent())
+
+
 def test_same_configuration_same_records(tmp_path: Path) -> None:
     for out in ("a", "b"):
         run_study(study(), tmp_path / out, fake.Silent())
@@ -131,6 +173,8 @@ def test_a_study_can_grow_but_not_change(tmp_path: Path) -> None:
         ({"sizes": ["10%/5%"], "minority": 10}, "do not fit row"),
         ({"arms": ["margn"]}, "did you mean 'margin'"),
         ({"arms": [{"strategy": "margin", "options": {"k": 1}}]}, "has no option 'k'"),
+        ({"arms": [{"strategy": "stratified", "pool": "subset"}]}, "no options, start or pool of its own"),
+        ({"arms": [{"strategy": "entropy_typicality", "options": {"clusters": True}}]}, "cannot be True"),
         ({"data": "digitz"}, "did you mean 'digits'"),
         ({"data": "no/such/folder"}, "there is no file or folder"),
         ({"sizes": ["10%/5%"], "minority": [11]}, "there is no class '11'"),
@@ -147,6 +191,14 @@ def test_records_do_not_go_among_the_images(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lies inside the data folder"):
         run_study(study(data=str(tmp_path)), tmp_path / "out" / "x", fake.Silent())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_a_file_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for out in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(InputError, match="is a file; choose another --out"):
+            run_study(study(), out, fake.Silent())
+    assert fake.FITS == []
 
 
 def test_two_processes_on_one_folder(tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ def test_starts_and_tuning(dataset: Dataset, start: str) -> None:
     assert sets[0] == subset.indices.tolist()
     assert sets[1] == sets[2]
     assert len(sets[1]) == 30
-    assert set(sets[1]) <= set(subset.indices.tolist()) if start == "stratified" else set(dataset.pool.tolist())
+    assert (set(sets[1]) <= set(subset.indices.tolist())) == (start == "stratified")
+    assert set(sets[1]) <= set(dataset.pool.tolist())
     tuned = [tuning_set(dataset, config, subset, run).tolist() for run in (baseline, margin, random)]
     assert tuned[0] == tuned[1] == tuned[2] == sets[1]
 

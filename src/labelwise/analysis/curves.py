@@ -19,11 +19,15 @@ def learning_curves(rounds: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return a row a (row, arm, round): labels, n seeds, mean, low, high of a metric over the finished runs.
 
     rounds: as of `results.rounds`. Unfinished runs are left out, so that a curve's points rest on the same seeds. Where
-    budgets differ between seeds (minority classes of unequal size), labels is their mean.
+    budgets differ between seeds (minority classes of unequal size), labels is their mean, and rounds that not all
+    seeds reach are left out.
     """
     rows = []
     done = rounds[rounds["status"] == "done"]
+    seeds = {key: part["seed"].nunique() for key, part in done.groupby(["row", "arm"])}
     for (row, arm, number), part in done.groupby(["row", "arm", "round"], sort=False):
+        if len(part) < seeds[row, arm]:  # a round that only the larger budgets reach
+            continue
         found = t_interval(part[metric])
         rows.append((row, arm, number, part["labels"].mean(), found.n, found.mean, found.low, found.high))
     return pd.DataFrame(rows, columns=["row", "arm", "round", "labels", "n", "mean", "low", "high"])

@@ -17,7 +17,9 @@ def class_shares(counts: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     bought = counts.set_index([*keys, "label"])["count"].unstack(fill_value=0, sort=False)
     held = bought.reindex(columns=classes, fill_value=0).groupby(keys[:3], sort=False).cumsum()
     shares = held.div(held.sum(axis=1), axis=0)
-    return shares.groupby(["row", "arm", "round"], sort=False).mean()
+    means = shares.groupby(["row", "arm", "round"], sort=False).mean()
+    seeds = shares.groupby(["row", "arm", "round"], sort=False).size()
+    return means[seeds == seeds.groupby(["row", "arm"]).transform("max")]  # rounds that every seed reaches
 
 
 def most_unequal(shares: pd.DataFrame, limit: int) -> list[str]:

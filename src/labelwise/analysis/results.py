@@ -49,23 +49,6 @@ def runs(store: Store) -> pd.DataFrame:
     return in_order(frame, store)
 
 
-def per_class(store: Store) -> pd.DataFrame:
-    """Return recall, precision and F1 of each class in every round: a row a round and class."""
-    names = classes(store)
-    query = sa.select(RUNS.c.arm, RUNS.c.row, RUNS.c.seed, ROUNDS.c.round, ROUNDS.c.labels, ROUNDS.c.per_class).join(
-        ROUNDS, ROUNDS.c.run == RUNS.c.id
-    )
-    with store.transaction() as connection:
-        found = connection.execute(query).all()
-    rows = [
-        {"row": r.row, "arm": r.arm, "seed": r.seed, "round": r.round, "labels": r.labels, "class": name,
-         **{key: values[k] for key, values in json.loads(r.per_class).items()}}
-        for r in found for k, name in enumerate(names)
-    ]  # fmt: skip
-    columns = ["row", "arm", "seed", "round", "labels", "class", "recall", "precision", "f1"]
-    return in_order(pd.DataFrame(rows, columns=columns), store)
-
-
 def acquisitions(store: Store) -> pd.DataFrame:
     """Return every label of every run: row, arm, seed, round (that first trains on it), index, label, source, score."""
     query = sa.select(

@@ -65,11 +65,13 @@ def judge(study: Study, runs: pd.DataFrame) -> Verdict:
 
 
 def oracle_assisted(study: Study, name: str) -> str:
-    """Return what an arm reads of the hidden labels: `whole sample`, `initial labels`, or nothing."""
+    """Return what an arm reads of the hidden labels: `whole sample`, `its pool`, `initial labels`, or nothing."""
     arm = next(arm for arm in study.arms if study.arm_name(arm) == name)
     if arm.strategy == BASELINE:
         return "whole sample"
-    return "initial labels" if arm.start == "stratified" else ""
+    if arm.start == "stratified":
+        return "initial labels"
+    return "its pool" if arm.pool == "subset" else ""  # the row's subset is drawn by hidden labels
 
 
 def _status(study: Study, runs: pd.DataFrame) -> list[str]:

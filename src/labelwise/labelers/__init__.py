@@ -7,14 +7,12 @@ from typing import Protocol
 
 from labelwise.arrays import Indices, Labels
 
-SOURCES = ("truth", "annotator", "zero-shot", "person")
-
 
 @dataclass(frozen=True)
 class LabelEvents:
     """Answers to one acquisition batch, possibly only some of it.
 
-    indices: (n,) dataset indices; labels: (n,) classes 0..K-1; source: one of SOURCES, where they came from.
+    indices: (n,) dataset indices; labels: (n,) classes 0..K-1; source: truth, annotator, zero-shot or person.
     """
 
     indices: Indices

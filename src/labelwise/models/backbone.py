@@ -26,7 +26,8 @@ class Backbone:
     """A feature extractor (classifier removed), channels-last, on its device.
 
     weights: what was loaded, for the record; fingerprint: stands for architecture and weights; size: the input's
-    side in pixels; crop: share of the shorter side that the centre crop keeps; mean and std: of RGB in 0..1.
+    side in pixels; fixed_size: the model takes no other; crop: share of the shorter side that the centre crop keeps;
+    mean and std: of RGB in 0..1.
     """
 
     module: nn.Module
@@ -35,6 +36,7 @@ class Backbone:
     fingerprint: str
     features: int
     size: int
+    fixed_size: bool
     crop: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -67,18 +69,40 @@ def load_backbone(learner: Learner, seed: int = 0) -> Backbone:
         )
     with torch.random.fork_rng(devices=[]):  # timm's initial weights use torch's global generator
         torch.manual_seed(seed)
-        module = timm.create_model(name, pretrained=False)
+        module = _create(name, learner)
     used = _load_weights(module, name, learner)
     fingerprint = hashlib.sha256(name.encode())
     for tensor in module.state_dict().values():
         fingerprint.update(tensor.numpy().tobytes())
     module.reset_classifier(0)
     config = timm.data.resolve_data_config({}, model=module)
+    size, fixed = int(config["input_size"][1]), bool(module.pretrained_cfg.get("fixed_input_size"))
+    module.eval()
     return Backbone(
-        module.eval().to(device, memory_format=torch.channels_last),
-        learner.backbone, used, fingerprint.hexdigest()[:16], int(module.num_features),
-        int(config["input_size"][1]), float(config["crop_pct"]), tuple(config["mean"]), tuple(config["std"]), device,
+        module.to(device, memory_format=torch.channels_last),
+        name if name == learner.backbone else f"{learner.backbone} (timm's {name})", used,
+        fingerprint.hexdigest()[:16], _width(module, size, learner), size, fixed,
+        float(config["crop_pct"]), tuple(config["mean"]), tuple(config["std"]), device,
     )  # fmt: skip
+
+
+def _create(name: str, learner: Learner, pretrained: bool = False) -> Any:
+    import timm
+
+    try:
+        return timm.create_model(name, pretrained=pretrained)
+    except Exception as error:  # timm, the hub and its client have no common error
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"learner.backbone: timm cannot make '{learner.backbone}': {reason}") from None
+
+
+def _width(module: nn.Module, size: int, learner: Learner) -> int:
+    """Return D, the width of the embeddings: for many models it is not the `num_features` that they declare."""
+    with torch.inference_mode():
+        output = module(torch.zeros(1, 3, size, size))
+    if output.ndim != 2:
+        raise InputError(f"learner.backbone: {learner.backbone} gives no single vector an image; choose another")
+    return int(output.shape[1])
 
 
 def _load_weights(module: Any, name: str, learner: Learner) -> str:
@@ -122,11 +146,9 @@ def _load_file(module: nn.Module, path: Path) -> None:
 
 
 def _load_hub(module: Any, name: str, learner: Learner) -> str:
-    import timm
     from huggingface_hub import try_to_load_from_cache
 
-    pretrained = timm.create_model(name, pretrained=False).pretrained_cfg
-    hub_id = pretrained.get("hf_hub_id")
+    hub_id = module.pretrained_cfg.get("hf_hub_id")
     if not hub_id:
         raise InputError(f"learner.weights: no pretrained weights for {learner.backbone}; use scratch or a file")
     cached = any(isinstance(try_to_load_from_cache(hub_id, f), str) for f in ("model.safetensors", "pytorch_model.bin"))
@@ -134,7 +156,7 @@ def _load_hub(module: Any, name: str, learner: Learner) -> str:
     online = require_hub(f"the weights of {learner.backbone} ({hub_id})", cached=cached, otherwise=otherwise)
     if not online:
         go_offline()
-    module.load_state_dict(timm.create_model(name, pretrained=True).state_dict())
+    module.load_state_dict(_create(name, learner, pretrained=True).state_dict())
     return f"ImageNet or as named, {hub_id} of the Hugging Face hub"
 
 

@@ -23,7 +23,7 @@ from labelwise.data.images import SMALL, ImageSet, Progress
 from labelwise.errors import InputError
 from labelwise.models.backbone import Backbone
 
-LAYOUT = "2"
+LAYOUT = "3"
 """Part of the cache's key: changes when the way from an image to its embedding does."""
 CHUNK = 1024
 """Images between two marks of progress on disk: at most so many are embedded again after a kill."""
@@ -116,8 +116,10 @@ def _replace(path: Path, text: str) -> None:
 
 
 def input_size(images: ImageSet, backbone: Backbone) -> tuple[int, float]:
-    """Return (side in pixels, crop): small images are upsampled to 128, others go to the backbone's own size."""
-    return (SMALL, 1.0) if images.small else (backbone.size, backbone.crop)
+    """Return (side in pixels, crop): small images are upsampled to 128 where it fits, others take the backbone's."""
+    if images.small:
+        return (backbone.size if backbone.fixed_size else SMALL), 1.0
+    return backbone.size, backbone.crop
 
 
 def embed(images: ImageSet, indices: Indices, backbone: Backbone, module: nn.Module) -> NDArray[np.float16]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
@@ -18,7 +18,7 @@ from labelwise.config import Study, digest
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
 from labelwise.models.backbone import load_backbone
-from labelwise.models.embeddings import Embeddings, embed_dataset, seconds_to_embed
+from labelwise.models.embeddings import LAYOUT, Embeddings, embed_dataset, seconds_to_embed
 from labelwise.models.learner import Calibration, FitCost, Preparation
 from labelwise.seeds import generator, integer
 from labelwise.threads import one_thread
@@ -31,6 +31,7 @@ Relative to the mean loss, so that a penalty chosen on the initial set still fit
 TUNING_LABELS = 2_000
 FOLDS = 5
 TOLERANCE = 1e-3
+STEPS_AT_MOST = 1_000
 STEPS = 30
 """Steps of the solver that real embeddings usually take (17 to 40 seen), and seconds that a round costs beside them:
 both only for the plan's estimate."""
@@ -93,7 +94,8 @@ class Probe:
         # fold the standardisation in, so that a large pool is scored straight from its stored embeddings
         folded = weights / self.scale[:, None]
         cost = FitCost(time.perf_counter() - started, steps)
-        return FittedProbe(self, folded, bias - self.mean @ folded, cost, len(indices), 0, dict(tuned))
+        details = tuned if steps < STEPS_AT_MOST else {**tuned, "converged": False}
+        return FittedProbe(self, folded, bias - self.mean @ folded, cost, len(indices), 0, details)
 
 
 @dataclass(frozen=True)
@@ -132,12 +134,15 @@ def _regress(
     if len(seen) == 1:
         bias[seen] = 0.0
         return weights, bias, 0
-    model = LogisticRegression(C=1 / (penalty * len(labels)), tol=TOLERANCE, max_iter=1000)
+    # for two classes scikit-learn penalises the difference w of their weights: the same model is -w/2, w/2 at half of p
+    two = len(seen) == 2
+    model = LogisticRegression(C=(2 if two else 1) / (penalty * len(labels)), tol=TOLERANCE, max_iter=STEPS_AT_MOST)
     with warnings.catch_warnings(), one_thread():
-        warnings.simplefilter("error", ConvergenceWarning)
+        warnings.simplefilter("ignore", UserWarning)  # nearly as many classes as labels; too few steps (recorded)
         model.fit(rows, labels, sample_weight=balance)
-    if len(seen) == 2:  # scikit-learn keeps one row for two classes
-        weights[:, seen[1]], bias[seen[0]], bias[seen[1]] = model.coef_[0], 0.0, model.intercept_[0]
+    if two:
+        weights[:, seen] = np.outer(model.coef_[0], (-0.5, 0.5))
+        bias[seen] = model.intercept_[0] * np.array((-0.5, 0.5))
     else:
         weights[:, seen], bias[seen] = model.coef_.T, model.intercept_
     return weights, bias, int(model.n_iter_[0])
@@ -176,7 +181,10 @@ def build(dataset: Dataset, study: Study, progress: Progress) -> Probe:
     share = len(dataset.test) / count
     return Probe(
         embedded.values, mean, scale, len(dataset.classes),
-        key=digest("probe 1", dataset.fingerprint, backbone.fingerprint, f"{PENALTIES} {TOLERANCE}"),
+        key=digest(
+            "probe", LAYOUT, dataset.fingerprint, backbone.fingerprint, str(backbone.device),
+            *(version(package) for package in ("torch", "timm", "scikit-learn", "scipy")),
+        ),
         used={"learner": "linear probe (multinomial logistic regression on frozen embeddings)",
               "backbone": backbone.name, "weights": backbone.weights, "device": str(backbone.device)},
         preparation=Preparation(embedded.seconds * (1 - share), embedded.seconds * share, count),

@@ -65,7 +65,11 @@ def at_budget(content: Content) -> Table:
 def oracle_note(content: Content, arm: str) -> str:
     """Return what to write below an arm's name if it reads hidden labels."""
     found = oracle_assisted(content.study, arm)
-    return {"whole sample": "oracle-assisted", "initial labels": "oracle-assisted start"}.get(found, "")
+    return {
+        "whole sample": "oracle-assisted",
+        "initial labels": "oracle-assisted start",
+        "its pool": "oracle-assisted pool",
+    }.get(found, "")
 
 
 def _mean(found: dict[str, Any], column: str) -> Cell:

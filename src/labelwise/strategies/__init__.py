@@ -7,6 +7,7 @@ the command line and the contract test take it from there.
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Callable
 from typing import Any, get_type_hints
 
@@ -51,6 +52,8 @@ def check_options(name: str, options: dict[str, Any]) -> str | None:
             return f"{name} has no option '{option}'" + (nearest(option, known) if known else "; it has none")
     hints = get_type_hints(STRATEGIES[name].select, include_extras=True)
     for option, value in options.items():
+        if isinstance(value, bool):
+            return f"{name}: option {option} cannot be {value!r}"
         try:
             TypeAdapter(hints[option]).validate_python(value, strict=not isinstance(value, int))
         except ValidationError as error:
@@ -81,6 +84,7 @@ def select(
         raise ValueError(problem)
     given = {"probs": probs, "embeddings": embeddings, "stochastic_probs": stochastic_probs}
     pool, done = _row_numbers("candidates", candidates), _row_numbers("labelled", [] if labelled is None else labelled)
+    n = operator.index(n)
     if n < 0:
         raise ValueError(f"n is {n}; ask for 0 or more")
     if both := len(np.intersect1d(pool, done)):
@@ -117,12 +121,12 @@ def run_strategy(
     pool = np.sort(np.concatenate([candidates, labelled]))
     key = hashlib.sha256(f"{name} {sorted(options.items())} {seed}".encode() + pool.tobytes()).hexdigest()
 
-    def once(make: Callable[[], Any]) -> Any:
+    def once(what: str, make: Callable[[], Any]) -> Any:
         if memory is None:
             return make()
-        if key not in memory:
-            memory[key] = make()
-        return memory[key]
+        if key + what not in memory:
+            memory[key + what] = make()
+        return memory[key + what]
 
     ask = Ask(
         rng.permutation(candidates), n, rng, labelled,
@@ -153,9 +157,10 @@ def _checked(need: str, array: NDArray[Any], candidates: Indices, labelled: Indi
     largest = max((int(part.max()) for part in (candidates, labelled) if len(part)), default=-1)
     if largest >= rows:
         raise ValueError(f"{need} has {rows} rows, but row {largest} was given; it must cover the whole data set")
-    values = array[..., candidates, :]
+    read = candidates if need != "embeddings" else np.concatenate([candidates, labelled])  # clusters hold both
+    values = array[..., read, :]
     if not np.isfinite(values).all():
-        raise ValueError(f"{need} holds NaN or infinite values at some candidates")
+        raise ValueError(f"{need} holds NaN or infinite values at rows that were given")
     if need != "embeddings":
         if array.shape[-1] < 2:
             raise ValueError(f"{need} has {array.shape[-1]} class; at least 2 are needed")

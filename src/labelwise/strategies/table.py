@@ -23,8 +23,8 @@ class Ask:
     candidates: (M,) unlabelled dataset indices in random order, so that ties fall by the seed; n <= M;
     labelled: (L,) dataset indices; probs: (N, K); embeddings: (N, D); stochastic_probs: (T, N, K). Rows that are
     neither candidates nor labelled may hold anything. rng: this round's generator; fixed_rng(): the same generator in
-    every round, for what is computed from the embeddings alone; once(make): `make()`, kept as long as the embeddings
-    stay what they are.
+    every round, for what is computed from the embeddings alone; once(what, make): `make()`, kept under that name as
+    long as the embeddings stay what they are.
     """
 
     candidates: Indices
@@ -32,7 +32,7 @@ class Ask:
     rng: np.random.Generator
     labelled: Indices
     fixed_rng: Callable[[], np.random.Generator]
-    once: Callable[[Callable[[], Any]], Any]
+    once: Callable[[str, Callable[[], Any]], Any]
     probs: Floats | None = None
     embeddings: Floats | None = None
     stochastic_probs: Floats | None = None

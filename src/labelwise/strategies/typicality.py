@@ -37,7 +37,7 @@ def entropy_typicality(
     assert ask.embeddings is not None
     count = clusters or ask.probs.shape[1]
     pool = np.sort(np.concatenate([ask.candidates, ask.labelled]))
-    distances: Distances = ask.once(lambda: _distances(ask, pool, count))
+    distances: Distances = ask.once("distances", lambda: _distances(ask, pool, count))
     atypical = distances.of(ask)
     scale = _ranks if normalisation == "rank" else _minmax
     uncertain = predictive_entropy(ask.probs[ask.candidates].astype(np.float64))

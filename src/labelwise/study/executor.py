@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from itertools import groupby
@@ -51,17 +52,26 @@ def run_study(study: Study, out: Path, listener: Listener) -> None:
         with writing(out) as store:  # before the long work: is it free, and ours?
             if store.exists():
                 _check_same(store.study(), study, out)
-    if out.resolve().is_relative_to(Path(study.data).expanduser().resolve()):
-        raise InputError(f"--out {out} lies inside the data folder {study.data}, where it would be read as images; "
-                         "choose another --out")  # fmt: skip
+    _check_out(out, study.data)
     dataset = open_dataset(study, listener.work)
     runs = plan_runs(study, dataset)
     learner = build_learner(dataset, study, listener.work)
     with writing(out) as store:
-        _open(store, study, dataset)
+        _open(store, study, dataset, learner)
         listener.planned(runs)
         for _, group in groupby(runs, key=lambda run: (run.row.name, run.seed)):
             _run_group(list(group), study, dataset, learner, store, listener)
+
+
+def _check_out(out: Path, data: str) -> None:
+    """Refuse a folder that cannot be written, or that lies among the images, before the long work."""
+    existing = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        what = "may not be written to" if existing.is_dir() else "is a file"
+        raise InputError(f"cannot write to {out}: {existing} {what}; choose another --out")
+    folder = os.path.expanduser(data)
+    if os.path.isdir(folder) and out.resolve().is_relative_to(Path(folder).resolve()):
+        raise InputError(f"--out {out} lies inside the data folder {data}, among the images; choose another --out")
 
 
 def _check_same(found: dict[str, Any], study: Study, out: Path) -> None:
@@ -85,8 +95,9 @@ def _check_same(found: dict[str, Any], study: Study, out: Path) -> None:
         )
 
 
-def _open(store: Store, study: Study, dataset: Dataset) -> None:
+def _open(store: Store, study: Study, dataset: Dataset, learner: Learner) -> None:
     card = {
+        "learner": learner.key,
         "source": dataset.source, "fingerprint": dataset.fingerprint, "classes": dataset.classes,
         "pool": len(dataset.pool), "test": len(dataset.test), "notes": dataset.notes,
         "test_indices": [int(i) for i in dataset.test] if len(dataset.test) <= 100_000 else [],
@@ -98,6 +109,11 @@ def _open(store: Store, study: Study, dataset: Dataset) -> None:
     found = store.study()
     if found["data"]["fingerprint"] != dataset.fingerprint:
         raise InputError(f"{store.path} was made from other images or labels than {study.data}; choose another --out")
+    if found["data"]["learner"] != learner.key:
+        raise InputError(
+            f"{store.path} was made with other weights, another device or other library versions, so that its records "
+            "and new ones would not be comparable; choose another --out"
+        )
     store.set_config(canonical(study))
 
 
@@ -106,7 +122,7 @@ def _run_group(
 ) -> None:
     """Run the arms of one row and seed; they share the subset, equal fits and what depends on embeddings alone."""
     subset = draw_subset(dataset, study, runs[0].row, runs[0].seed)
-    tuned: dict[bytes, dict[str, Any]] = {}
+    tuned: dict[bytes, tuple[dict[str, Any], float]] = {}
     fits: dict[str, Any] = {}
     memory: dict[str, Any] = {}
     statuses = store.statuses()
@@ -117,10 +133,12 @@ def _run_group(
             continue
         chosen_on = tuning_set(dataset, study, subset, run)
         if chosen_on.tobytes() not in tuned:
-            tuned[chosen_on.tobytes()] = learner.tune(chosen_on, dataset.labels[chosen_on], run.seed)
+            started = time.perf_counter()
+            chosen = learner.tune(chosen_on, dataset.labels[chosen_on], run.seed)
+            tuned[chosen_on.tobytes()] = chosen, time.perf_counter() - started
         task = Task(
             learner, run.arm, run.seed, arm_pool(dataset, subset, run.arm), dataset.test, dataset.labels,
-            run.budget, run.batch, tuned[chosen_on.tobytes()], fits, memory,
+            run.budget, run.batch, *tuned[chosen_on.tobytes()], fits, memory,
         )  # fmt: skip
         for done in _continue(task, run, identity, study, dataset, subset, store, listener):
             listener.recorded(run, done)

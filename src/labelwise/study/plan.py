@@ -15,6 +15,9 @@ from labelwise.models.learners import check_learner
 from labelwise.seeds import generator
 from labelwise.strategies import BASELINE, check_options
 
+PROTOCOL = "1"
+"""Part of a run's identity: to be changed with any draw or definition that changes what is recorded."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -41,7 +44,8 @@ def check_study(study: Study) -> None:
     """Check what needs no data: strategies, their options, the learner. Errors: InputError."""
     for position, arm in enumerate(study.arms):
         if arm.strategy == BASELINE:
-            problem = f"the {BASELINE} baseline has no options" if arm.options else None
+            parts = arm.options or arm.start != study.start or arm.pool != study.pool
+            problem = f"the {BASELINE} baseline has no options, start or pool of its own" if parts else None
         else:
             problem = check_options(arm.strategy, arm.options)
         if problem:
@@ -80,7 +84,7 @@ def plan_runs(study: Study, dataset: Dataset) -> list[Run]:
 def run_id(run: Run, study: Study, learner_key: str) -> str:
     """Return what stands for all that a run's records depend on; other arms, rows and seeds of the study do not."""
     return digest(
-        learner_key, canonical(run.row), canonical(run.arm), str(run.seed), str(run.labels),
+        PROTOCOL, learner_key, canonical(run.row), canonical(run.arm), str(run.seed), str(run.labels),
         str(study.minority), canonical(study.initial), str(study.acquisition), study.start,
     )  # fmt: skip
 
