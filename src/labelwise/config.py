@@ -153,9 +153,7 @@ class Study(Part):
 
     name: Annotated[str, Field(pattern=r"^\w[\w.\- ]*$")] = "study"
     question: str = Field("", description="what the study asks, for the report")
-    data: Annotated[str, Field(pattern=r"^[^\x00]+$")] = Field(
-        "cifar10", description="a source's name, hub:owner/name, or a path"
-    )
+    data: str = Field("cifar10", description="a source's name, hub:owner/name, or a path")
     sizes: Annotated[tuple[Row, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
         (Row(share=1.0),), description="the rows: 3%, 10%/1%, 500"
     )
