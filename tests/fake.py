@@ -44,20 +44,18 @@ class Fake:
 
 @dataclass(frozen=True)
 class FittedFake:
-    fake: Fake
+    learner: Fake
     means: Any
     cost: FitCost
     labels_train: int
     labels_val: int
     details: dict[str, Any]
 
-    def predict(self, indices: Indices) -> Predictions:
-        distance = np.linalg.norm(self.fake.features[indices][:, None] - self.means, axis=2)
+    def predict(self, indices: Indices, embeddings: bool = False) -> Predictions:
+        distance = np.linalg.norm(self.learner.features[indices][:, None] - self.means, axis=2)
         logits = np.exp(-(distance - distance.min(axis=1, keepdims=True)))
-        return Predictions(indices, floored(logits / logits.sum(axis=1, keepdims=True)))
-
-    def embeddings(self) -> Any:
-        return self.fake.features
+        probs = floored(logits / logits.sum(axis=1, keepdims=True))
+        return Predictions(indices, probs, self.learner.features if embeddings else None, 0.01, len(indices))
 
 
 def build(dataset: Any, study: Any, progress: Any) -> Fake:

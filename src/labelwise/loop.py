@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwise.arrays import Indices, Labels
+from labelwise.arrays import Indices, Labels, Predictions
 from labelwise.config import Arm, digest
 from labelwise.labelers import Labeler, LabelEvents
 from labelwise.memory import peak_memory_mb
@@ -31,7 +31,7 @@ class Task:
 
     pool: dataset indices that may be picked; test: the test set's; truth: (N,) labels, read for the test set only;
     budget: N labels; batch: labels a round; tuned: what the learner chose once, and the seconds of it. fits and memory
-    hold results that equal calls would give again, shared between the arms of a row and seed.
+    hold results that equal calls would give again, shared between the arms of a row and seed; each arm is charged all.
     """
 
     learner: Learner
@@ -44,17 +44,27 @@ class Task:
     batch: int
     tuned: dict[str, Any]
     seconds_tuning: float = 0.0
-    fits: dict[str, tuple[Fitted, Test]] = field(default_factory=dict)
+    fits: dict[str, Shared] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Test:
-    """A fit's evaluation: metrics, (T, K) float16 probabilities, seconds."""
+    """A fit's evaluation: metrics, (T, K) float16 probabilities, seconds, images through the backbone."""
 
     metrics: Metrics
     probs: NDArray[np.float16]
     seconds: float
+    images_forward: int
+
+
+@dataclass
+class Shared:
+    """A fit, its evaluation, and the last scores of a pool: what several arms ask for in their first round."""
+
+    fitted: Fitted
+    test: Test
+    scores: Predictions | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,7 @@ class Round:
     seconds_tuning: float
     test: Test
     seconds_score: float
+    images_scored: int
     seconds_select: float
     preparation: Preparation
     picks: Picks
@@ -93,16 +104,17 @@ def run(task: Task, state: State, labeler: Labeler) -> Iterator[tuple[Round, Lab
 def propose(task: Task, state: State) -> Round:
     """Train on the labelled set, evaluate on the test set, and pick the next batch. Pure in (task, state)."""
     key = fit_key(task, state)
-    if key not in task.fits:
+    found = task.fits.get(key)
+    if found is None:
         order = np.argsort(state.indices)  # a fit depends on the set, not on the order of its acquisition
-        model = task.learner.fit(
+        fitted = task.learner.fit(
             state.indices[order], state.labels[order], str(task.arm.weighting), task.seed, task.tuned
         )  # fmt: skip
-        found = model, _test(task, model)
+        found = Shared(fitted, _test(task, fitted))
         if state.round == 0 or len(state.indices) == len(task.pool):  # what another arm can meet again
             task.fits[key] = found
-    fitted, test = task.fits.get(key) or found
-    picks, seconds_score, seconds_select = _pick(task, state, fitted)
+    fitted, test = found.fitted, found.test
+    picks, scores, seconds_select = _pick(task, state, found)
     return Round(
         round=state.round,
         labels=len(state.indices),
@@ -112,12 +124,13 @@ def propose(task: Task, state: State) -> Round:
         fit=fitted.cost,
         seconds_tuning=task.seconds_tuning if state.round == 0 else 0.0,
         test=test,
-        seconds_score=seconds_score,
+        seconds_score=scores.seconds if scores else 0.0,
+        images_scored=test.images_forward + (scores.images_forward if scores else 0),
         seconds_select=seconds_select,
         preparation=task.learner.preparation if state.round == 0 else Preparation(),
         picks=picks,
         fit_key=key,
-        details=fitted.details,
+        details={**({"chosen": task.tuned} if task.tuned else {}), **fitted.details},
         peak_memory_mb=peak_memory_mb(),
     )
 
@@ -134,30 +147,41 @@ def fit_key(task: Task, state: State) -> str:
 
 def _test(task: Task, fitted: Fitted) -> Test:
     started = time.perf_counter()
-    probs = fitted.predict(task.test).probs
-    metrics = evaluate(probs, task.truth[task.test])
-    return Test(metrics, probs.astype(np.float16), time.perf_counter() - started)
+    predicted = fitted.predict(task.test)
+    metrics = evaluate(predicted.probs, task.truth[task.test])
+    seconds = time.perf_counter() - started
+    return Test(metrics, predicted.probs.astype(np.float16), seconds, predicted.images_forward)
 
 
-def _pick(task: Task, state: State, fitted: Fitted) -> tuple[Picks, float, float]:
-    """Return the next batch, and the seconds of scoring the pool and of selecting from it."""
+def _pick(task: Task, state: State, found: Shared) -> tuple[Picks, Predictions | None, float]:
+    """Return the next batch, the scores it was picked by, and the seconds of selecting."""
     wanted = min(task.batch, task.budget - len(state.indices))
     if wanted <= 0:
-        return Picks(np.empty(0, np.int64), np.empty(0)), 0.0, 0.0
-    started = time.perf_counter()
+        return Picks(np.empty(0, np.int64), np.empty(0)), None, 0.0
     candidates = np.setdiff1d(task.pool, state.indices)
-    arrays: dict[str, NDArray[Any]] = {}
     needs = STRATEGIES[task.arm.strategy].needs
-    if "probs" in needs:
-        predicted = fitted.predict(candidates)
-        probs = np.full((len(task.truth), predicted.probs.shape[1]), np.nan, np.float32)
-        probs[predicted.indices] = predicted.probs
+    scores = _score(task, state, found, needs) if needs else None
+    arrays: dict[str, NDArray[Any]] = {}
+    started = time.perf_counter()
+    if scores is not None:
+        probs = np.full((len(task.truth), scores.probs.shape[1]), np.nan, np.float32)
+        probs[scores.indices] = scores.probs
         arrays["probs"] = probs
-    if "embeddings" in needs:
-        arrays["embeddings"] = fitted.embeddings()
-    scored = time.perf_counter()
+        if scores.embeddings is not None:
+            arrays["embeddings"] = scores.embeddings
     memory = task.memory if task.learner.frozen_embeddings else None
     picks = run_strategy(
-        task.arm.strategy, candidates, wanted, state.indices, arrays, task.arm.options, task.seed, state.round, memory
-    )
-    return picks, scored - started, time.perf_counter() - scored
+        task.arm.strategy, candidates, wanted, state.indices, {need: arrays[need] for need in needs},
+        task.arm.options, task.seed, state.round, memory,
+    )  # fmt: skip
+    return picks, scores, time.perf_counter() - started
+
+
+def _score(task: Task, state: State, found: Shared, needs: tuple[str, ...]) -> Predictions:
+    """Score the candidates, and embed the labelled images too where the strategy looks at embeddings."""
+    embeddings = "embeddings" in needs
+    indices = task.pool if embeddings else np.setdiff1d(task.pool, state.indices)
+    kept = found.scores
+    if kept is None or (embeddings and kept.embeddings is None) or len(np.setdiff1d(indices, kept.indices)):
+        kept = found.scores = found.fitted.predict(indices, embeddings)
+    return kept

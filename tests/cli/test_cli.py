@@ -152,7 +152,7 @@ def test_lists(command: str) -> None:
         (["run", "studies/digits.yaml", "--set", "learner.backbone=efficientnet_b0"], "is not on this machine"),
         (["run", "studies/digits.yaml", "--set", "learner.weights=x.pth"], "neither a file nor"),
         (["plan", "studies/digits.yaml", "--set", "arms=[margn]"], "did you mean 'margin'?"),
-        (["run", "studies/balanced.yaml"], "learner.kind"),
+        (["run", "studies/balanced.yaml"], "name a local copy with --data"),
         (["results", "no/folder"], "there is no study in no/folder"),
         (["report", "no/folder"], "there is no study in no/folder"),
     ],

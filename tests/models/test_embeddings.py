@@ -18,7 +18,8 @@ from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError
 from labelwise.models import embeddings
 from labelwise.models.backbone import load_backbone
-from labelwise.models.embeddings import embed, embed_dataset, fold_batch_norm
+from labelwise.models.embeddings import embed, embed_dataset
+from labelwise.models.rewrites import fold_batch_norm
 
 LITE0 = Learner(kind="probe", backbone="efficientnet_lite0")
 

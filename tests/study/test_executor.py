@@ -88,7 +88,9 @@ def test_equal_fits_are_computed_once_and_charged_to_each_arm(tmp_path: Path) ->
     frame = rounds(reading(tmp_path))
     assert len(fake.FITS) == len(frame) - 2  # three arms share the fit of round 0
     assert (frame["epochs"] == 3).all()
-    assert frame[frame["round"] == 0]["images_forward"].tolist() == [107] * 4
+    tested, pool, initial = 359, 1438, 30  # 7 in the fit, 100 in the preparation
+    expected = [107 + tested + scored for scored in (0, 0, pool - initial, pool)]
+    assert frame[frame["round"] == 0]["images_forward"].tolist() == expected
 
 
 def test_an_arms_parts_reach_the_learner_and_the_strategy(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ COLUMNS = (
     "arm", "strategy", "start", "pool", "weighting", "row", "seed", "round", "labels", "labels_train", "labels_val",
     "labels_pseudo", "labels_bought", "accuracy", "macro_f1", "loss", "ece", "epochs", "images_forward",
     "images_backward", "seconds_train", "seconds_score", "seconds_select", "seconds_evaluate", "seconds_zero_shot",
-    "peak_memory_mb", "options", "budget", "status",
+    "peak_memory_mb", "options", "budget", "status", "problem",
 )  # fmt: skip
 """Columns of `labelwise results`, in order; documented in docs/results.md."""
 KEYS = ["row", "arm", "seed"]
@@ -23,10 +23,12 @@ KEYS = ["row", "arm", "seed"]
 
 def rounds(store: Store) -> pd.DataFrame:
     """Return every recorded round, a row each, in the study's order of rows, arms and seeds."""
-    columns = [RUNS.c[name] if name in RUNS.c else ROUNDS.c[name] for name in COLUMNS]  # never the large predictions
-    query = sa.select(*columns).join(ROUNDS, ROUNDS.c.run == RUNS.c.id)
+    kept = [name for name in COLUMNS if name != "problem"]
+    columns = [RUNS.c[name] if name in RUNS.c else ROUNDS.c[name] for name in kept]  # never the large predictions
+    query = sa.select(*columns, ROUNDS.c.details).join(ROUNDS, ROUNDS.c.run == RUNS.c.id)
     with store.transaction() as connection:
-        frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=[*COLUMNS])
+        frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=_names(query))
+    frame["problem"] = [json.loads(text).get("problem", "") for text in frame.pop("details")]
     return in_order(frame, store)
 
 
@@ -46,6 +48,7 @@ def runs(store: Store) -> pd.DataFrame:
         frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=_names(query))
     for name in ("minority", "used", "chosen"):
         frame[name] = [json.loads(text) for text in frame[name]]
+    frame["chosen"] = [details.get("chosen", {}) for details in frame["chosen"]]
     return in_order(frame, store)
 
 
@@ -59,6 +62,13 @@ def acquisitions(store: Store) -> pd.DataFrame:
     names = classes(store)
     frame["label"] = [names[k] for k in frame["label"]]
     return in_order(frame, store)
+
+
+def problems(frame: pd.DataFrame) -> str:
+    """Say which fits of these rounds went wrong, `2 of 340 fits: stuck: ..`; empty where none did."""
+    found = frame.loc[frame["problem"] != "", "problem"].value_counts()
+    said = "; ".join(f"{text} ({count})" for text, count in found.items())
+    return f"{found.sum():,} of {len(frame):,} fits: {said}" if said else ""
 
 
 def class_counts(store: Store) -> pd.DataFrame:

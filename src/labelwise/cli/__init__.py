@@ -65,6 +65,17 @@ def run(
         Path | None, typer.Option("--out", metavar="DIR", help="Where the records go; out/NAME by default.")
     ] = None,
     set_: Set = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            max=1024,
+            help="Processes, one thread each; by default one a core where the CPU fine-tunes, else one. "
+            "The results are the same for any number.",
+        ),
+    ] = None,
 ) -> None:
     """Run a study, or go on with it where it stopped; print the verdict and the results."""
     from labelwise.config import load_study
@@ -75,7 +86,7 @@ def run(
     from labelwise.study.executor import run_study
 
     with progress_listener() as listener:
-        run_study(loaded, folder, listener)
+        run_study(loaded, folder, listener, workers)
     from labelwise.cli.tables import print_verdict
     from labelwise.records import reading
 

@@ -88,11 +88,14 @@ def print_status(store: Store, format_: str) -> None:
 
 def print_verdict(store: Store) -> None:
     """Print what the finished runs show, in words and as a table."""
+    from labelwise.analysis.results import problems, rounds
     from labelwise.analysis.verdict import verdict
 
     found = verdict(store)
     for line in found.overall:
         print(line)
+    if said := problems(rounds(store)):
+        print(f"Fits with a problem: {said}.")
     print()
     print_rows(json.loads(found.table.to_json(orient="records")), "table", list(found.table.columns))
 
@@ -101,14 +104,16 @@ def print_plan(estimate: Estimate, format_: str) -> None:
     """Print the plan: a row a row of the study and arm, and the whole."""
     rows = [{**asdict(arm), "seconds": round(arm.seconds, 1)} for arm in estimate.arms]
     if format_ == "json":
-        print(json.dumps({"arms": rows, "seconds_once": estimate.once, "seconds": estimate.seconds}, indent=1))
+        whole = {"seconds_once": estimate.once, "workers": estimate.workers, "seconds": estimate.seconds}
+        print(json.dumps({"arms": rows, **whole}, indent=1))
         return
     print_rows(rows, format_)
     if format_ == "table":
         total = {key: sum(row[key] for row in rows) for key in ("runs", "rounds", "labels")}
         print(
             f"\nIn all {total['runs']:,} runs, {total['rounds']:,} rounds, {total['labels']:,} labels; about "
-            f"{duration(estimate.seconds)} here ({duration(estimate.once)} of it once, for embedding the images)."
+            f"{duration(estimate.seconds)} here with {estimate.workers} worker{'s' * (estimate.workers > 1)} "
+            f"({duration(estimate.once)} of it once, for embedding the images)."
             "\nThe time is from a calibration of a few seconds; equal fits are computed once, so it can be less."
         )
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import time
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from labelwise.config import digest
 from labelwise.data.images import SMALL, ImageSet, Progress
 from labelwise.errors import InputError
 from labelwise.models.backbone import Backbone
+from labelwise.models.rewrites import fold_batch_norm
 
 LAYOUT = "3"
 """Part of the cache's key: changes when the way from an image to its embedding does."""
@@ -162,29 +161,3 @@ def _batch(images: ImageSet, indices: Indices, size: int, crop: float, device: t
         pixels = smooth.round_().clamp_(0, 255)
     top, left = (shape[0] - outer) // 2, (shape[1] - outer) // 2
     return pixels[:, :, top : top + outer, left : left + outer]
-
-
-def fold_batch_norm(module: nn.Module, probe: torch.Tensor) -> nn.Module:
-    """Return a copy for scoring with each batch-norm folded into the convolution before it (equal to rounding).
-
-    probe: a few inputs on the module's device. Where the copy's output differs on them, as in a model that calls its
-    layers in another order than it declares them, the module itself is returned.
-    """
-    folded = _fold(copy.deepcopy(module)).to(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        before, after = module(probe), folded(probe)
-    return folded if torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.abs().max())) else module
-
-
-def _fold(parent: nn.Module) -> nn.Module:
-    from timm.layers import BatchNormAct2d
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    for (first, conv), (second, norm) in pairwise(list(parent.named_children())):
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            setattr(parent, first, fuse_conv_bn_eval(conv, norm))
-            setattr(parent, second, nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d)
-                    else nn.Identity())  # fmt: skip
-    for child in parent.children():
-        _fold(child)
-    return parent

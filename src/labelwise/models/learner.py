@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from labelwise.arrays import Floats, Indices, Labels, Predictions
+from labelwise.arrays import Indices, Labels, Predictions
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,19 @@ class FitCost:
 
 
 class Fitted(Protocol):
-    """A trained model. labels_train + labels_val is the number of labels it was given."""
+    """A trained model, a dataclass: all but its learner can be sent to another process.
 
+    labels_train + labels_val is the number of labels it was given.
+    """
+
+    learner: Any
     cost: FitCost
     labels_train: int
     labels_val: int
     details: dict[str, Any]
 
-    def predict(self, indices: Indices) -> Predictions:
-        """Return class probabilities for the images at `indices`."""
-        ...
-
-    def embeddings(self) -> Floats:
-        """Return the model's embeddings of the whole data set, (N, D)."""
+    def predict(self, indices: Indices, embeddings: bool = False) -> Predictions:
+        """Return class probabilities for the images at `indices`, and the model's embeddings of them if asked for."""
         ...
 
 
@@ -66,8 +66,8 @@ class Learner(Protocol):
 class Calibration:
     """How fast a learner is here. once: seconds before the first run; forward_once: images embedded for each run;
 
-    fit, score: seconds as a function of labels and of images; forward, backward: the backbone's passes in a round, as
-    a function of its labels; features: D.
+    fit, score: seconds of one worker as a function of labels and of images; forward, backward: the backbone's passes
+    in a fit, as a function of its labels; forward_scored: its passes for each image that is scored; features: D.
     """
 
     once: float
@@ -76,6 +76,7 @@ class Calibration:
     score: Callable[[int], float]
     forward: Callable[[int], int]
     backward: Callable[[int], int]
+    forward_scored: int
     features: int
     frozen_embeddings: bool
 

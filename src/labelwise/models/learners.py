@@ -12,6 +12,7 @@ from labelwise.errors import InputError, nearest
 from labelwise.models.learner import Calibration, Learner, LearnerInfo
 
 LEARNERS: tuple[LearnerInfo, ...] = (
+    LearnerInfo("finetune", "a backbone fine-tuned from its pretrained weights", "labelwise.models.finetune"),
     LearnerInfo("probe", "multinomial logistic regression on frozen embeddings", "labelwise.models.probe"),
 )
 

@@ -94,7 +94,7 @@ class Probe:
         # fold the standardisation in, so that a large pool is scored straight from its stored embeddings
         folded = weights / self.scale[:, None]
         cost = FitCost(time.perf_counter() - started, steps)
-        details = tuned if steps < STEPS_AT_MOST else {**tuned, "converged": False}
+        details = {} if steps < STEPS_AT_MOST else {"problem": f"not converged in {STEPS_AT_MOST:,} steps"}
         return FittedProbe(self, folded, bias - self.mean @ folded, cost, len(indices), 0, details)
 
 
@@ -102,7 +102,7 @@ class Probe:
 class FittedProbe:
     """A fitted probe. weights: (D, K), bias: (K,) float32, on raw embeddings."""
 
-    probe: Probe
+    learner: Probe
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
     cost: FitCost
@@ -110,18 +110,15 @@ class FittedProbe:
     labels_val: int
     details: dict[str, Any]
 
-    def predict(self, indices: Indices) -> Predictions:
-        """Return (n, K) probabilities over all classes, in chunks of bounded memory."""
+    def predict(self, indices: Indices, embeddings: bool = False) -> Predictions:
+        """Return (n, K) probabilities over all classes, in chunks of bounded memory, and the frozen embeddings."""
+        started = time.perf_counter()
+        features = self.learner.features
         chunks = [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]
         with one_thread():
-            probs = [
-                _probabilities(self.probe.features[part].astype(np.float32), self.weights, self.bias) for part in chunks
-            ]
-        return Predictions(indices, np.concatenate(probs))
-
-    def embeddings(self) -> Floats:
-        """Return the frozen embeddings of the whole data set, (N, D) float16."""
-        return self.probe.features
+            probs = [_probabilities(features[part].astype(np.float32), self.weights, self.bias) for part in chunks]
+        rows = features if embeddings else None
+        return Predictions(indices, np.concatenate(probs), rows, time.perf_counter() - started)
 
 
 def _regress(
@@ -212,5 +209,5 @@ def calibrate(dataset: Dataset, study: Study) -> Calibration:
     return Calibration(
         once=seconds_to_embed(dataset.images, backbone), forward_once=len(dataset.images),
         fit=lambda n: ROUND_SECONDS + per_label * n, score=lambda n: per_image * n, forward=lambda _: 0,
-        backward=lambda _: 0, features=backbone.features, frozen_embeddings=True,
+        backward=lambda _: 0, forward_scored=0, features=backbone.features, frozen_embeddings=True,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from labelwise.analysis.results import problems
 from labelwise.analysis.words import listed
 from labelwise.report.content import Content
 
@@ -25,6 +26,7 @@ def facts(content: Content) -> dict[str, str]:
         **_minority(started),
         **_over_runs(started["used"], ""),
         **_over_runs(started["chosen"], " (chosen)"),
+        "fits with a problem": problems(content.rounds) or "none",
         "labelwise that made the store": content.version, "store made": content.created,
     }  # fmt: skip
     if len(started):

@@ -18,6 +18,7 @@ from labelwise.models.learner import Calibration
 from labelwise.models.learners import calibrate
 from labelwise.strategies import BASELINE, STRATEGIES, run_strategy
 from labelwise.study.plan import Run, check_study, plan_runs
+from labelwise.study.workers import default_workers
 
 SAMPLE = 4_096
 """Candidates on which a strategy is timed; its time is taken as linear in their number."""
@@ -39,15 +40,19 @@ class ArmEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """arms: one entry a row and arm; once: seconds spent once for all of them, as embedding the images."""
+    """arms: one entry a row and arm; once: seconds spent once for all of them, as embedding the images; workers: how
+
+    many a run would use here.
+    """
 
     arms: list[ArmEstimate]
     once: float
+    workers: int
 
     @property
     def seconds(self) -> float:
-        """The whole study's estimated seconds."""
-        return self.once + sum(arm.seconds for arm in self.arms)
+        """The whole study's estimated seconds, with the runs shared between the workers."""
+        return self.once + sum(arm.seconds for arm in self.arms) / self.workers
 
 
 def estimate_study(study: Study, progress: Progress) -> Estimate:
@@ -63,23 +68,35 @@ def estimate_study(study: Study, progress: Progress) -> Estimate:
     arms = [
         ArmEstimate(
             row, arm, len(members), sum(len(run.labels) for run in members), sum(run.budget for run in members),
-            sum(speed.forward_once + sum(map(speed.forward, run.labels)) for run in members),
+            sum(_forward(run, dataset, speed) for run in members),
             sum(sum(map(speed.backward, run.labels)) for run in members),
             sum(_seconds(run, dataset, speed, timed[run.arm.strategy]) for run in members),
         )
         for (row, arm), members in groups.items()
     ]  # fmt: skip
-    return Estimate(arms, speed.once)
+    return Estimate(arms, speed.once, min(default_workers(study, speed.frozen_embeddings), len(runs)))
+
+
+def _scored(run: Run, dataset: Dataset) -> int:
+    """Return how many images of the pool a run scores, over all its rounds."""
+    if run.arm.strategy == BASELINE or "probs" not in STRATEGIES[run.arm.strategy].needs:
+        return 0
+    return (len(run.labels) - 1) * (len(dataset.pool) if run.arm.pool == "full" else run.budget)
+
+
+def _forward(run: Run, dataset: Dataset, speed: Calibration) -> int:
+    tested = len(run.labels) * len(dataset.test)
+    scored = speed.forward_scored * (tested + _scored(run, dataset))
+    return speed.forward_once + sum(map(speed.forward, run.labels)) + scored
 
 
 def _seconds(run: Run, dataset: Dataset, speed: Calibration, select: Callable[[int, bool], float]) -> float:
     """Estimate one run: fits, tests, and between them scoring and selecting."""
-    total = sum(speed.fit(labels) for labels in run.labels) + len(run.labels) * speed.score(len(dataset.test))
+    total = sum(speed.fit(labels) for labels in run.labels) + speed.score(len(run.labels) * len(dataset.test))
     if run.arm.strategy != BASELINE:
         pool = len(dataset.pool) if run.arm.pool == "full" else run.budget
-        scored = "probs" in STRATEGIES[run.arm.strategy].needs
-        for position in range(len(run.labels) - 1):
-            total += select(pool, position == 0) + (speed.score(pool) if scored else 0.0)
+        total += speed.score(_scored(run, dataset))
+        total += sum(select(pool, position == 0) for position in range(len(run.labels) - 1))
     return total
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-import time
-from collections.abc import Iterator
 from importlib.metadata import version
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,14 +14,13 @@ from labelwise.data.dataset import Dataset
 from labelwise.data.sources import open_dataset
 from labelwise.data.subsets import Subset, draw_subset
 from labelwise.errors import InputError
-from labelwise.labelers import Oracle
-from labelwise.loop import Round, Task
-from labelwise.loop import run as run_loop
+from labelwise.loop import Round
 from labelwise.models.learner import Learner
 from labelwise.models.learners import build_learner
 from labelwise.records import Store, writing
-from labelwise.state import EMPTY, advance
-from labelwise.study.plan import Run, arm_pool, check_study, initial_set, plan_runs, run_id, tuning_set
+from labelwise.study.plan import Run, check_study, plan_runs, run_id
+from labelwise.study.runner import Runner
+from labelwise.study.workers import Job, compute, default_workers
 
 PACKAGES = ("labelwise", "numpy", "scipy", "scikit-learn", "torch", "timm", "pillow")
 
@@ -45,8 +41,11 @@ class Listener(Protocol):
         """The first `rounds` rounds of a run were recorded before."""
 
 
-def run_study(study: Study, out: Path, listener: Listener) -> None:
-    """Run a whole study into the folder `out`. Errors: InputError before anything is written."""
+def run_study(study: Study, out: Path, listener: Listener, workers: int | None = None) -> None:
+    """Run a whole study into the folder `out`, on so many processes (None: as many as pay).
+
+    Errors: InputError before anything is written.
+    """
     check_study(study)
     if (out / "study.db").exists():
         with writing(out) as store:  # before the long work: is it free, and ours?
@@ -59,8 +58,17 @@ def run_study(study: Study, out: Path, listener: Listener) -> None:
     with writing(out) as store:
         _open(store, study, dataset, learner)
         listener.planned(runs)
-        for _, group in groupby(runs, key=lambda run: (run.row.name, run.seed)):
-            _run_group(list(group), study, dataset, learner, store, listener)
+        states = {run_id(run, study, learner.key): run for run in runs}
+        jobs = _jobs(states, store, listener)
+        rows = {
+            identity: _describe(run, identity, dataset, draw_subset(dataset, study, run.row, run.seed), learner)
+            for identity, run in states.items()
+        }
+        runner = Runner(study, dataset, learner)
+        number = min(workers or default_workers(study, learner.frozen_embeddings), max(1, len(jobs)))
+        for job, step in compute(jobs, runner, store.state, number):
+            store.add_round(rows[job.identity], step.done, step.initial, step.events)
+            listener.recorded(job.run, step.done)
 
 
 def _check_out(out: Path, data: str) -> None:
@@ -117,50 +125,18 @@ def _open(store: Store, study: Study, dataset: Dataset, learner: Learner) -> Non
     store.set_config(canonical(study))
 
 
-def _run_group(
-    runs: list[Run], study: Study, dataset: Dataset, learner: Learner, store: Store, listener: Listener
-) -> None:
-    """Run the arms of one row and seed; they share the subset, equal fits and what depends on embeddings alone."""
-    subset = draw_subset(dataset, study, runs[0].row, runs[0].seed)
-    tuned: dict[bytes, tuple[dict[str, Any], float]] = {}
-    fits: dict[str, Any] = {}
-    memory: dict[str, Any] = {}
-    statuses = store.statuses()
-    for run in runs:
-        identity = run_id(run, study, learner.key)
+def _jobs(runs: dict[str, Run], store: Store, listener: Listener) -> list[Job]:
+    """Return the runs that are not done, and tell the listener what is recorded already."""
+    statuses, jobs = store.statuses(), []
+    for identity, run in runs.items():
         if statuses.get(identity) == "done":
             listener.skipped(run, len(run.labels))
             continue
-        chosen_on = tuning_set(dataset, study, subset, run)
-        if chosen_on.tobytes() not in tuned:
-            started = time.perf_counter()
-            chosen = learner.tune(chosen_on, dataset.labels[chosen_on], run.seed)
-            tuned[chosen_on.tobytes()] = chosen, time.perf_counter() - started
-        task = Task(
-            learner, run.arm, run.seed, arm_pool(dataset, subset, run.arm), dataset.test, dataset.labels,
-            run.budget, run.batch, *tuned[chosen_on.tobytes()], fits, memory,
-        )  # fmt: skip
-        for done in _continue(task, run, identity, study, dataset, subset, store, listener):
-            listener.recorded(run, done)
-
-
-def _continue(
-    task: Task, run: Run, identity: str, study: Study, dataset: Dataset, subset: Subset, store: Store,
-    listener: Listener,
-) -> Iterator[Round]:  # fmt: skip
-    """Go on with one run from its last recorded round; yield each round once it is recorded."""
-    labeler = Oracle(dataset.labels)
-    state, initial = store.state(identity), None
-    if state is None:
-        initial = labeler.label(initial_set(dataset, study, subset, run))
-        state = advance(EMPTY, initial)
-    else:
-        listener.skipped(run, state.round)
-    row = _describe(run, identity, dataset, subset, task.learner)
-    for done, events in run_loop(task, state, labeler):
-        store.add_round(row, done, initial, events)
-        initial = None
-        yield done
+        state = store.state(identity)
+        if state is not None:
+            listener.skipped(run, state.round)
+        jobs.append(Job(run, identity))
+    return jobs
 
 
 def _describe(run: Run, identity: str, dataset: Dataset, subset: Subset, learner: Learner) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""The pixels that a model is fine-tuned on: one uint8 array, decoded and resized once, mapped from the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from labelwise.cache import cache_folder, cached
+from labelwise.config import digest
+from labelwise.data.images import ImageSet, Progress
+from labelwise.models.backbone import Backbone
+
+LAYOUT = "1"
+"""Part of the cache's key: changes when the way from an image to its pixels does."""
+CHUNK = 256
+
+
+def training_size(images: ImageSet, backbone: Backbone, size: int | None) -> int | None:
+    """Return the side in pixels to which images are brought, or None where they are taken as they are.
+
+    Small images of one size stay what they are (the study: 32x32); others take the backbone's own size, or `size`.
+    """
+    own = images.pixels is not None and images.small and not backbone.fixed_size
+    if size is None:
+        return None if own else backbone.size
+    return None if own and images.pixels is not None and images.pixels.shape[1:3] == (size, size) else size
+
+
+def training_pixels(
+    images: ImageSet, backbone: Backbone, size: int | None, progress: Progress
+) -> NDArray[np.uint8]:  # fmt: skip
+    """Return (N, H, W, 3) uint8 of the whole data set, the images' own or resized and centre-cropped to `size`."""
+    side = training_size(images, backbone, size)
+    if side is None:
+        assert images.pixels is not None
+        return images.pixels
+    crop = 1.0 if images.small else backbone.crop
+    folder = cache_folder() / "pixels" / digest(LAYOUT, images.fingerprint, str(len(images)), str(side), str(crop))
+
+    def build(target: Path) -> None:
+        # appended, never mapped for writing: on a full disk a mapped file kills Python
+        with (target / "pixels.bin").open("wb") as file:
+            for start in range(0, len(images), CHUNK):
+                chunk = np.arange(start, min(start + CHUNK, len(images)))
+                file.write(squares(images, chunk, side, crop).tobytes())
+                progress("resizing images", int(chunk[-1]) + 1, len(images))
+
+    def load(entry: Path) -> NDArray[np.uint8]:
+        return np.memmap(entry / "pixels.bin", np.uint8, "r", shape=(len(images), side, side, 3))
+
+    return cached(folder, build, load)
+
+
+def squares(images: ImageSet, indices: NDArray[np.int64], size: int, crop: float) -> NDArray[np.uint8]:
+    """Resize the shorter side to size / crop and cut out the centre: (n, size, size, 3) uint8."""
+    if images.pixels is None:
+        return images.squares(indices, size, crop)
+    pixels = torch.from_numpy(np.ascontiguousarray(images.pixels[indices])).permute(0, 3, 1, 2)
+    height, width = pixels.shape[2:]
+    short = round(size / crop)
+    shape = (round(height * short / min(height, width)), round(width * short / min(height, width)))
+    pixels = torch.nn.functional.interpolate(pixels, size=shape, mode="bicubic", antialias=True)
+    top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
+    square = pixels[:, :, top : top + size, left : left + size].permute(0, 2, 3, 1)
+    result: NDArray[np.uint8] = square.contiguous().numpy()
+    return result
