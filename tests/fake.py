@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +14,7 @@ import numpy as np
 from labelwise.arrays import Indices, Labels, Predictions, floored
 from labelwise.models import learners
 from labelwise.models.learner import FitCost, LearnerInfo, Preparation
+from labelwise.study import workers
 
 FITS: list[tuple[int, ...]] = []
 """The labelled sets that were really fitted, in order."""
@@ -35,6 +40,10 @@ class Fake:
 
     def fit(self, indices: Indices, labels: Labels, weighting: str, seed: int, tuned: dict[str, Any]) -> FittedFake:
         FITS.append(tuple(indices.tolist()))
+        if "FAKE_FITS" in os.environ:  # where a test looks for what other processes fitted
+            with Path(os.environ["FAKE_FITS"]).open("a") as file:
+                file.write(f"{os.getpid()} {hash_of(indices)}\n")
+        time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
         CALLS.append((weighting, tuned, np.bincount(labels, minlength=self.classes)))
         means = np.full((self.classes, self.features.shape[1]), 1e3)
         for k in np.unique(labels):
@@ -61,6 +70,29 @@ class FittedFake:
 def build(dataset: Any, study: Any, progress: Any) -> Fake:
     pixels = dataset.images.pixels[..., 0].reshape(len(dataset.images), -1).astype(np.float32) / 64
     return Fake(pixels, len(dataset.classes), dataset.fingerprint)
+
+
+def hash_of(indices: Indices) -> str:
+    return hashlib.sha256(indices.tobytes()).hexdigest()[:12]
+
+
+def work(connection: Any, study: Any, key: str) -> None:
+    """Be a worker that knows this learner."""
+    install()
+    workers.work(connection, study, key)
+
+
+def die(connection: Any, study: Any, key: str) -> None:
+    """Be a worker that is killed at once, as by a system without memory."""
+    connection.recv()
+    os._exit(9)
+
+
+def fail(connection: Any, study: Any, key: str) -> None:
+    """Be a worker in which something that nobody expected happens."""
+    install()
+    Fake.fit = lambda *_: 1 / 0  # type: ignore[assignment, method-assign]
+    workers.work(connection, study, key)
 
 
 def install() -> None:
