@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format bench clean
 
 demo: $(STAMP)
 	$(BIN)/labelwise run studies/digits.yaml --out out/demo
@@ -22,6 +22,14 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix src tests studies
 	$(BIN)/ruff format src tests studies
+
+bench: $(STAMP)-bench
+	$(BIN)/python -m benchmarks.training $(if $(DATA),--data '$(DATA)')
+
+$(STAMP)-bench: $(STAMP)
+	@echo "Installing Baal, to compare with: a minute"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	@touch $@
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "labelwise needs Python >= 3.11, found %d.%d; set PYTHON=python3.11" % v[:2])'

@@ -34,6 +34,9 @@ class Fake:
     preparation: Preparation = field(default_factory=lambda: Preparation(1.0, 0.5, 100))
     frozen_embeddings: bool = True
 
+    def pretrained(self, progress: Any) -> Any:
+        return self.features, Preparation()
+
     def tune(self, indices: Indices, labels: Labels, seed: int) -> dict[str, Any]:
         TUNED.append(tuple(indices.tolist()))
         return {"tuned_on": len(indices)}
@@ -60,11 +63,12 @@ class FittedFake:
     labels_val: int
     details: dict[str, Any]
 
-    def predict(self, indices: Indices, embeddings: bool = False) -> Predictions:
+    def predict(self, indices: Indices, embeddings: bool = False, dropout: Any = None) -> Predictions:
         distance = np.linalg.norm(self.learner.features[indices][:, None] - self.means, axis=2)
         logits = np.exp(-(distance - distance.min(axis=1, keepdims=True)))
         probs = floored(logits / logits.sum(axis=1, keepdims=True))
-        return Predictions(indices, probs, self.learner.features if embeddings else None, 0.01, len(indices))
+        passes = np.stack([probs] * dropout.passes) if dropout else None
+        return Predictions(indices, probs, self.learner.features if embeddings else None, passes, 0.01, len(indices))
 
 
 def build(dataset: Any, study: Any, progress: Any) -> Fake:

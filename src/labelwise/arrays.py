@@ -25,13 +25,15 @@ PROBABILITY_FLOOR = 1e-6
 class Predictions:
     """What a fitted learner says of some images.
 
-    indices: (n,) dataset indices; probs: (n, K) float32, rows sum to 1, none below about 1e-6; embeddings: (N, D) of
-    the model itself, filled at `indices`, where they were asked for; seconds and images_forward: what all this cost.
+    indices: (n,) dataset indices; probs: (n, K) float32, rows sum to 1, none below about 1e-6; where they were asked
+    for, embeddings: (N, D) of the model itself, filled at `indices`, and stochastic: (T, n, K) probabilities of
+    passes with dropout; seconds and images_forward: what all this cost.
     """
 
     indices: Indices
     probs: NDArray[np.float32]
     embeddings: Floats | None = None
+    stochastic: Floats | None = None
     seconds: float = 0.0
     images_forward: int = 0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,10 @@ from labelwise.config import Arm, digest
 from labelwise.labelers import Labeler, LabelEvents
 from labelwise.memory import peak_memory_mb
 from labelwise.metrics import Metrics, evaluate
-from labelwise.models.learner import FitCost, Fitted, Learner, Preparation
+from labelwise.models.learner import Dropout, FitCost, Fitted, Learner, Preparation
+from labelwise.seeds import integer
 from labelwise.state import State, advance
-from labelwise.strategies import STRATEGIES, Picks, run_strategy
+from labelwise.strategies import BASELINE, STRATEGIES, Picks, embeddings_of, run_strategy
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,22 @@ def propose(task: Task, state: State) -> Round:
         seconds_score=scores.seconds if scores else 0.0,
         images_scored=test.images_forward + (scores.images_forward if scores else 0),
         seconds_select=seconds_select,
-        preparation=task.learner.preparation if state.round == 0 else Preparation(),
+        preparation=_preparation(task) if state.round == 0 else Preparation(),
         picks=picks,
         fit_key=key,
         details={**({"chosen": task.tuned} if task.tuned else {}), **fitted.details},
         peak_memory_mb=peak_memory_mb(),
+    )
+
+
+def _preparation(task: Task) -> Preparation:
+    """Return what was computed once, before the first round: all of it is charged to every run that needs it."""
+    own = task.learner.preparation
+    if task.arm.strategy == BASELINE or embeddings_of(task.arm.strategy, task.arm.options) != "pretrained":
+        return own
+    more = task.learner.pretrained(_silent)[1]
+    return Preparation(
+        own.seconds_score + more.seconds_score, own.seconds_evaluate, own.images_forward + more.images_forward
     )
 
 
@@ -160,16 +172,19 @@ def _pick(task: Task, state: State, found: Shared) -> tuple[Picks, Predictions |
         return Picks(np.empty(0, np.int64), np.empty(0)), None, 0.0
     candidates = np.setdiff1d(task.pool, state.indices)
     needs = STRATEGIES[task.arm.strategy].needs
-    scores = _score(task, state, found, needs) if needs else None
+    whose = embeddings_of(task.arm.strategy, task.arm.options)
+    scores = _score(task, state, found, whose == "current") if {*needs} - {"embeddings"} or whose == "current" else None
     arrays: dict[str, NDArray[Any]] = {}
     started = time.perf_counter()
     if scores is not None:
-        probs = np.full((len(task.truth), scores.probs.shape[1]), np.nan, np.float32)
-        probs[scores.indices] = scores.probs
-        arrays["probs"] = probs
+        arrays["probs"] = _spread(scores.probs, scores.indices, len(task.truth))
         if scores.embeddings is not None:
             arrays["embeddings"] = scores.embeddings
-    memory = task.memory if task.learner.frozen_embeddings else None
+        if scores.stochastic is not None:
+            arrays["stochastic_probs"] = _spread(scores.stochastic, scores.indices, len(task.truth))
+    if whose == "pretrained":
+        arrays["embeddings"] = task.learner.pretrained(_silent)[0]
+    memory = task.memory if task.learner.frozen_embeddings or whose == "pretrained" else None
     picks = run_strategy(
         task.arm.strategy, candidates, wanted, state.indices, {need: arrays[need] for need in needs},
         task.arm.options, task.seed, state.round, memory,
@@ -177,11 +192,24 @@ def _pick(task: Task, state: State, found: Shared) -> tuple[Picks, Predictions |
     return picks, scores, time.perf_counter() - started
 
 
-def _score(task: Task, state: State, found: Shared, needs: tuple[str, ...]) -> Predictions:
-    """Score the candidates, and embed the labelled images too where the strategy looks at embeddings."""
-    embeddings = "embeddings" in needs
+def _silent(_what: str, _done: int, _total: int) -> None: ...
+
+
+def _spread(values: NDArray[Any], indices: Indices, count: int) -> NDArray[Any]:
+    """Return (.., N, K) values by dataset index from (.., n, K) ones at `indices`; NaN elsewhere."""
+    spread = np.full((*values.shape[:-2], count, values.shape[-1]), np.nan, np.float32)
+    spread[..., indices, :] = values
+    return spread
+
+
+def _score(task: Task, state: State, found: Shared, embeddings: bool) -> Predictions:
+    """Score the candidates, and embed the labelled images too where the strategy looks at the model's embeddings."""
     indices = task.pool if embeddings else np.setdiff1d(task.pool, state.indices)
+    if dropout := STRATEGIES[task.arm.strategy].dropout:
+        drawn = Dropout(*dropout, seed=integer(task.seed, "dropout", state.round))
+        return found.fitted.predict(indices, embeddings, drawn)
     kept = found.scores
     if kept is None or (embeddings and kept.embeddings is None) or len(np.setdiff1d(indices, kept.indices)):
         kept = found.scores = found.fitted.predict(indices, embeddings)
-    return kept
+    share = len(indices) / len(kept.indices)  # scored for an arm that wanted more: each is charged its own
+    return replace(kept, seconds=kept.seconds * share, images_forward=round(kept.images_forward * share))

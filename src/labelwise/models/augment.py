@@ -42,11 +42,13 @@ def crop_and_flip(padded: torch.Tensor, chosen: NDArray[np.int64], rng: np.rando
 
     padded: (L, H + 8, W + 8, 3) as by `pad`; chosen: (n,) rows of it.
     """
-    count = len(chosen)
-    height, width = padded.shape[1] - 2 * PADDING, padded.shape[2] - 2 * PADDING
+    count, (tall, wide) = len(chosen), padded.shape[1:3]
+    height, width = tall - 2 * PADDING, wide - 2 * PADDING
     top, left = rng.integers(0, 2 * PADDING + 1, (2, count, 1))
-    rows, columns = top + np.arange(height), np.repeat(np.arange(width)[None], count, axis=0)
+    columns = np.repeat(np.arange(width)[None], count, axis=0)
     flipped = rng.random(count) < 0.5
     columns[flipped] = columns[flipped, ::-1]
-    at = [torch.from_numpy(part).to(padded.device) for part in (chosen, rows, left + columns)]
-    return padded[at[0][:, None, None], at[1][:, :, None], at[2][:, None, :]]
+    rows = (chosen[:, None] * tall + top + np.arange(height)) * wide
+    at = torch.from_numpy((rows[:, :, None] + (left + columns)[:, None, :]).ravel())
+    # one index over all pixels takes a third of the time of three that are broadcast
+    return padded.view(-1, 3).index_select(0, at.to(padded.device)).view(count, height, width, 3)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -13,17 +14,27 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from labelwise.arrays import Indices, Labels, Predictions, floored
+from labelwise.arrays import Floats, Indices, Labels, Predictions, floored
 from labelwise.config import Learner, Study, canonical, digest
 from labelwise.data.dataset import Dataset
-from labelwise.data.images import Progress
+from labelwise.data.images import ImageSet, Progress
 from labelwise.data.subsets import stratified
+from labelwise.errors import InputError
 from labelwise.models.augment import Scale
 from labelwise.models.backbone import Backbone, load_backbone, torch_threads
-from labelwise.models.learner import Calibration, FitCost, Preparation
-from labelwise.models.pixels import training_pixels
-from labelwise.models.rewrites import fold_batch_norm, rewrite_convolutions, same_outputs
-from labelwise.models.training import STATISTICS_IMAGES, Part, Trained, train
+from labelwise.models.embeddings import embed_dataset
+from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, dropped
+from labelwise.models.pixels import on_device, training_pixels
+from labelwise.models.rewrites import fold_batch_norm, rewrite_convolutions, rewritten
+from labelwise.models.training import (
+    STATISTICS_IMAGES,
+    Part,
+    Trained,
+    autocasts,
+    own_randomness,
+    precision,
+    train,
+)
 from labelwise.seeds import generator, integer
 
 PROTOCOL = "1"
@@ -31,24 +42,36 @@ PROTOCOL = "1"
 TYPICAL_EPOCHS = 30
 """Epochs that a fit usually takes on 500 to 5,000 labels (19 to 37 seen); only for the plan's estimate."""
 SCORING_BATCH = {"cpu": 128, "cuda": 2048, "mps": 512}
+"""Images that are scored at once, of up to 64x64 pixels on a GPU; fewer of larger ones."""
 
 
 class Classifier(nn.Module):
-    """A backbone and a linear layer on its embeddings."""
+    """A backbone and a linear layer on its embeddings, in float32 whatever the backbone's precision."""
 
     def __init__(self, backbone: nn.Module, features: int, classes: int) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, nn.Linear(features, classes)
+        with torch.random.fork_rng(devices=[]):  # these initial weights are never used
+            self.backbone, self.head = backbone, nn.Linear(features, classes)
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the backbone's embeddings (n, D) float32."""
+        with precision(x.device):
+            features: torch.Tensor = self.backbone(x)
+        return features.float()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.head(self.backbone(x))
+        logits: torch.Tensor = self.head(self.embed(x))
         return logits
 
 
 @dataclass(frozen=True)
 class FineTune:
-    """The learner. pixels: (N, H, W, 3) uint8, mapped; model: takes each fit's weights in turn, rewritten for speed."""
+    """The learner. pixels: (N, H, W, 3) uint8, mapped; model: takes each fit's weights in turn, rewritten for speed.
 
+    fast: whether the backbone's convolutions can be rewritten; kept: the pixels in a GPU's memory, where they fit.
+    """
+
+    images: ImageSet
     pixels: NDArray[np.uint8]
     classes: int
     backbone: Backbone
@@ -56,8 +79,15 @@ class FineTune:
     model: Classifier
     key: str
     used: dict[str, str]
+    fast: bool = False
+    kept: torch.Tensor | None = None
     preparation: Preparation = field(default_factory=Preparation)
     frozen_embeddings: bool = False
+
+    def pretrained(self, progress: Progress) -> tuple[Floats, Preparation]:
+        """Return the embeddings that a probe with this backbone stands on, of images upsampled to 128 pixels."""
+        found = embed_dataset(self.images, self.backbone, progress)
+        return found.values, Preparation(found.seconds, 0.0, len(self.images))
 
     def tune(self, indices: Indices, labels: Labels, seed: int) -> dict[str, Any]:
         """Choose nothing: the recipe is the same in every arm, row and seed (study, section on the learner)."""
@@ -68,22 +98,27 @@ class FineTune:
         started = time.perf_counter()
         held = validation_split(labels, self.recipe.validation, generator(seed, "validation"))
         fitting = np.setdiff1d(np.arange(len(labels)), held)
+        checked = held if len(held) else fitting  # a single label is all there is
+        balance = self._balance(labels[fitting], weighting)
         self._reset(seed)
-        with torch_threads(1):
+        with own_randomness(self.backbone.device, seed):
             done = train(
                 self.model, Scale.of(self.backbone), self._part(indices, labels, fitting),
-                self._part(indices, labels, held), self._balance(labels[fitting], weighting), self.recipe,
-                generator(seed, "fit"),
+                self._part(indices, labels, checked), balance, self.recipe, generator(seed, "fit"),
             )  # fmt: skip
         cost = FitCost(time.perf_counter() - started, done.epochs, done.images_forward, done.images_backward)
-        details = _details(done, labels[fitting], labels[held], self.classes)
+        details = _details(done, labels[fitting], labels[checked], balance.cpu().numpy())
         state = {name: value.cpu().numpy() for name, value in done.state.items()}
         return FittedFineTune(self, state, cost, len(fitting), len(held), details)
 
     def _part(self, indices: Indices, labels: Labels, rows: NDArray[np.int64]) -> Part:
-        device = self.backbone.device
-        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[indices[rows]])).to(device)
-        return Part(pixels, torch.from_numpy(labels[rows]).to(device))
+        return Part(self._take(indices[rows]), torch.from_numpy(labels[rows]).to(self.backbone.device))
+
+    def _take(self, indices: Indices) -> torch.Tensor:
+        """Return images as they are: (n, H, W, 3) uint8 on the backbone's device."""
+        if self.kept is not None:
+            return self.kept[torch.from_numpy(indices).to(self.kept.device)]
+        return torch.from_numpy(np.ascontiguousarray(self.pixels[indices])).to(self.backbone.device)
 
     def _balance(self, labels: Labels, weighting: str) -> torch.Tensor:
         """Return each class's weight (K,): 1, or inverse to its frequency with a mean of 1 over the labels."""
@@ -113,15 +148,15 @@ class FineTune:
         module.eval()
         if self.backbone.device.type == "cpu":
             probe = self.inputs(np.arange(2))
-            module = rewrite_convolutions(fold_batch_norm(module, probe), probe)
+            module = fold_batch_norm(module, probe)
+            module = rewrite_convolutions(module, probe) if self.fast else module
         scoring = Classifier(module, self.model.head.in_features, self.classes)
         scoring.head.load_state_dict({"weight": state["head.weight"], "bias": state["head.bias"]})
         return scoring.to(self.backbone.device).eval()
 
     def inputs(self, indices: Indices) -> torch.Tensor:
         """Return images in the backbone's scale: (n, 3, H, W), on its device."""
-        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[indices]))
-        return Scale.of(self.backbone)(pixels.to(self.backbone.device))
+        return Scale.of(self.backbone)(self._take(indices))
 
 
 def validation_split(labels: Labels, share: float, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -135,10 +170,14 @@ def validation_split(labels: Labels, share: float, rng: np.random.Generator) -> 
     return held[left[labels[held]] > 0] if (left[labels[held]] > 0).any() else held[:1]
 
 
-def _details(done: Trained, fitting: Labels, held: Labels, classes: int) -> dict[str, Any]:
-    """Return what a record says of a fit: where it stopped, its validation losses, and whether it learned anything."""
-    counts = np.bincount(fitting, minlength=classes) + 1.0
-    prior = -float(np.log(counts / counts.sum())[held].mean())
+def _details(done: Trained, fitting: Labels, held: Labels, balance: NDArray[np.float32]) -> dict[str, Any]:
+    """Return what a record says of a fit: where it stopped, its validation losses, and whether it learned anything.
+
+    balance: (K,) the classes' weights in the losses, so that the shares it is measured by are weighted too.
+    """
+    shares = np.bincount(fitting, minlength=len(balance)) * balance.astype(np.float64) + 1.0
+    weights = balance[held].astype(np.float64)
+    prior = -float((weights * np.log(shares / shares.sum())[held]).sum() / weights.sum())
     details: dict[str, Any] = {
         "best_epoch": done.best_epoch, "steps": done.steps, "stopped": done.stopped,
         "validation_loss": round(done.best_loss, 4) if done.losses and np.isfinite(done.best_loss) else None,
@@ -161,58 +200,93 @@ class FittedFineTune:
     labels_val: int
     details: dict[str, Any]
 
-    def predict(self, indices: Indices, embeddings: bool = False) -> Predictions:
+    @cached_property
+    def module(self) -> Classifier:
+        """The model to score with, made once."""
+        module = self.learner.scoring_module(self.state)
+        if self.learner.recipe.scoring == "bfloat16":
+            module.backbone.to(torch.bfloat16)
+        return module
+
+    def predict(self, indices: Indices, embeddings: bool = False, dropout: Dropout | None = None) -> Predictions:
         """Return (n, K) probabilities and, if asked for, the model's own embeddings (N, D) float16, filled there."""
         started = time.perf_counter()
         learner = self.learner
-        module = learner.scoring_module(self.state)
-        device, narrow = learner.backbone.device, learner.recipe.scoring == "bfloat16"
-        if narrow:
-            module.backbone.to(torch.bfloat16)
+        module, device, narrow = self.module, learner.backbone.device, learner.recipe.scoring == "bfloat16"
         logits = np.empty((len(indices), learner.classes), np.float32)
         rows = np.zeros((len(learner.pixels), learner.backbone.features), np.float16) if embeddings else None
-        size = SCORING_BATCH[device.type]
+        size, passes = _scoring_batch(learner.pixels, device), []
         with torch.inference_mode(), torch_threads(1):
             for start in range(0, len(indices), size):
                 part = indices[start : start + size]
                 inputs = learner.inputs(part)
-                features = module.backbone(inputs.to(torch.bfloat16) if narrow else inputs).float()
+                features = module.embed(inputs.to(torch.bfloat16) if narrow else inputs)
                 logits[start : start + size] = module.head(features).cpu().numpy()
                 if rows is not None:
                     rows[part] = features.half().cpu().numpy()
-        logits -= logits.max(axis=1, keepdims=True)
-        probs = np.exp(logits)
-        probs = floored(probs / probs.sum(axis=1, keepdims=True))
-        return Predictions(indices, probs, rows, time.perf_counter() - started, len(indices))
+                if dropout is not None:
+                    passes.append(dropped(features.cpu().numpy(), dropout, start, self._head))
+        stochastic = np.concatenate(passes, axis=1) if passes else None
+        seconds = time.perf_counter() - started
+        return Predictions(indices, _probabilities(logits), rows, stochastic, seconds, len(indices))
+
+    def _head(self, features: Floats) -> Floats:
+        """Return the class probabilities of embeddings (n, D): (n, K)."""
+        return _probabilities(features @ self.state["head.weight"].T + self.state["head.bias"])
+
+
+def _probabilities(logits: Floats) -> NDArray[np.float32]:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return floored(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def _scoring_batch(pixels: NDArray[np.uint8], device: torch.device) -> int:
+    size = SCORING_BATCH[device.type]
+    return size if device.type == "cpu" else max(16, min(size, size * 64 * 64 // (pixels.shape[1] * pixels.shape[2])))
 
 
 def build(dataset: Dataset, study: Study, progress: Progress) -> FineTune:
-    """Load the backbone and the pixels, and return the learner. Errors: InputError as load_backbone."""
+    """Load the backbone and the pixels, and return the learner.
+
+    Errors: InputError as load_backbone, and for a backbone that does not take images of this size.
+    """
     recipe = study.learner
     backbone = load_backbone(recipe)
     pixels = training_pixels(dataset.images, backbone, recipe.size, progress)
-    classes = len(dataset.classes)
-    model = Classifier(copy.deepcopy(backbone.module), backbone.features, classes)
-    model.to(backbone.device).to(memory_format=torch.channels_last)
+    classes, device = len(dataset.classes), backbone.device
+    narrow = "bfloat16 autocast" if autocasts(device) else ""
     learner = FineTune(
-        pixels, classes, backbone, recipe, model,
+        dataset.images, pixels, classes, backbone, recipe, Classifier(backbone.module, backbone.features, classes),
         key=digest(
-            "finetune", PROTOCOL, dataset.fingerprint, backbone.fingerprint, str(backbone.device), canonical(recipe),
-            str(pixels.shape), *(version(package) for package in ("torch", "timm")),
+            "finetune", PROTOCOL, dataset.fingerprint, backbone.fingerprint, str(device), canonical(recipe),
+            str(pixels.shape), *(version(package) for package in ("torch", "timm")), *([narrow] if narrow else []),
         ),
         used={"learner": "fine-tuning", "backbone": backbone.name, "weights": backbone.weights,
-              "device": str(backbone.device), "input": f"{pixels.shape[2]}x{pixels.shape[1]}", "threads": "1",
-              "scoring": recipe.scoring},
+              "device": str(device), "input": f"{pixels.shape[2]}x{pixels.shape[1]}", "threads": "1",
+              "scoring": narrow or recipe.scoring, **({"precision": narrow} if narrow else {})},
+        kept=on_device(pixels, device),
     )  # fmt: skip
-    if backbone.device.type == "cpu":
-        probe = learner.inputs(np.arange(2))
-        model.eval()
-        rewrite_convolutions(model, probe)
-        plain = Classifier(backbone.module, backbone.features, classes)
-        plain.head = model.head
-        if not same_outputs(plain.eval(), model, probe):  # a model that is called in ways not known here
-            model.backbone = copy.deepcopy(backbone.module)
-    return learner
+    probe = learner.inputs(np.arange(2))
+    _check_size(backbone, probe)
+    module = rewritten(backbone.module, probe) if device.type == "cpu" else backbone.module
+    fast = module is not backbone.module
+    model = Classifier(module if fast else copy.deepcopy(module), backbone.features, classes)
+    model.to(device).to(memory_format=torch.channels_last)
+    return replace(learner, model=model, fast=fast)
+
+
+def _check_size(backbone: Backbone, inputs: torch.Tensor) -> None:
+    """Raise InputError for a backbone that cannot take these images: models differ in how they say so."""
+    size = f"{inputs.shape[3]}x{inputs.shape[2]}"
+    try:
+        with torch.inference_mode(), precision(inputs.device):
+            backbone.module(inputs)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"learner.backbone: {backbone.name} takes no images of {size} ({reason}); set learner.size, or choose "
+            "another backbone"
+        ) from None
 
 
 def calibrate(dataset: Dataset, study: Study) -> Calibration:

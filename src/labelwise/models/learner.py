@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from labelwise.arrays import Indices, Labels, Predictions
+import numpy as np
+
+from labelwise.arrays import Floats, Indices, Labels, Predictions
+from labelwise.data.images import Progress
+from labelwise.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,23 @@ class FitCost:
     epochs: int
     images_forward: int = 0
     images_backward: int = 0
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Monte Carlo dropout before the last layer: passes T, the share of features set to 0, and a seed."""
+
+    passes: int
+    rate: float
+    seed: int
+
+
+def dropped(features: Floats, dropout: Dropout, start: int, head: Callable[[Floats], Floats]) -> Floats:
+    """Return (T, n, K) outputs of `head` on (n, D) features with dropout; start: stands for the features' place."""
+    rng = generator(dropout.seed, "dropout", start)
+    kept = 1 - dropout.rate
+    masks = (rng.random(features.shape, np.float32) < np.float32(kept) for _ in range(dropout.passes))
+    return np.stack([head(features * mask / np.float32(kept)) for mask in masks])
 
 
 class Fitted(Protocol):
@@ -31,8 +52,9 @@ class Fitted(Protocol):
     labels_val: int
     details: dict[str, Any]
 
-    def predict(self, indices: Indices, embeddings: bool = False) -> Predictions:
-        """Return class probabilities for the images at `indices`, and the model's embeddings of them if asked for."""
+    def predict(self, indices: Indices, embeddings: bool = False, dropout: Dropout | None = None) -> Predictions:
+        """Return class probabilities for the images at `indices`; the model's embeddings of them, and probabilities
+        with dropout on the embeddings, if asked for."""
         ...
 
 
@@ -52,6 +74,10 @@ class Learner(Protocol):
     used: dict[str, str]
     preparation: Preparation
     frozen_embeddings: bool
+
+    def pretrained(self, progress: Progress) -> tuple[Floats, Preparation]:
+        """Return the backbone's embeddings before training (N, D), from the cache if they are there; and their cost."""
+        ...
 
     def tune(self, indices: Indices, labels: Labels, seed: int) -> dict[str, Any]:
         """Choose what the study tunes once a row and seed on the initial set; the result goes into every fit."""

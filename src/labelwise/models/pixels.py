@@ -54,6 +54,16 @@ def training_pixels(
     return cached(folder, build, load)
 
 
+def on_device(pixels: NDArray[np.uint8], device: torch.device) -> torch.Tensor | None:
+    """Return all pixels in a GPU's memory where they take at most a quarter of what is free there, else None."""
+    if device.type != "cuda" or pixels.nbytes > torch.cuda.mem_get_info(device)[0] // 4:
+        return None
+    kept = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(pixels), CHUNK):
+        kept[start : start + CHUNK] = torch.from_numpy(np.array(pixels[start : start + CHUNK]))
+    return kept
+
+
 def squares(images: ImageSet, indices: NDArray[np.int64], size: int, crop: float) -> NDArray[np.uint8]:
     """Resize the shorter side to size / crop and cut out the centre: (n, size, size, 3) uint8."""
     if images.pixels is None:

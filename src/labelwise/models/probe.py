@@ -19,7 +19,7 @@ from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
 from labelwise.models.backbone import load_backbone
 from labelwise.models.embeddings import LAYOUT, Embeddings, embed_dataset, seconds_to_embed
-from labelwise.models.learner import Calibration, FitCost, Preparation
+from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, dropped
 from labelwise.seeds import generator, integer
 from labelwise.threads import one_thread
 
@@ -59,6 +59,10 @@ class Probe:
         rows -= self.mean
         rows /= self.scale
         return rows
+
+    def pretrained(self, progress: Progress) -> tuple[Floats, Preparation]:
+        """Return the embeddings that the probe stands on; their cost is charged to every run already."""
+        return self.features, Preparation()
 
     def tune(self, indices: Indices, labels: Labels, seed: int) -> dict[str, Any]:
         """Choose the penalty by five-fold cross-validation of the log loss, on at most 2,000 initial labels."""
@@ -110,15 +114,23 @@ class FittedProbe:
     labels_val: int
     details: dict[str, Any]
 
-    def predict(self, indices: Indices, embeddings: bool = False) -> Predictions:
+    def predict(self, indices: Indices, embeddings: bool = False, dropout: Dropout | None = None) -> Predictions:
         """Return (n, K) probabilities over all classes, in chunks of bounded memory, and the frozen embeddings."""
         started = time.perf_counter()
-        features = self.learner.features
-        chunks = [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]
+        features, passes = self.learner.features, []
+        chunks = [indices[start : start + CHUNK] for start in range(0, max(1, len(indices)), CHUNK)]
         with one_thread():
             probs = [_probabilities(features[part].astype(np.float32), self.weights, self.bias) for part in chunks]
-        rows = features if embeddings else None
-        return Predictions(indices, np.concatenate(probs), rows, time.perf_counter() - started)
+            if dropout is not None:
+                passes = [self._dropped(part, dropout, i * CHUNK) for i, part in enumerate(chunks)]
+        rows, stochastic = features if embeddings else None, np.concatenate(passes, axis=1) if passes else None
+        return Predictions(indices, np.concatenate(probs), rows, stochastic, time.perf_counter() - started)
+
+    def _dropped(self, indices: Indices, dropout: Dropout, start: int) -> Floats:
+        """Drop out standardised features: a feature that is dropped counts as its mean."""
+        mean, bias = self.learner.mean, self.bias + self.learner.mean @ self.weights
+        centred = self.learner.features[indices].astype(np.float32) - mean
+        return dropped(centred, dropout, start, lambda rows: _probabilities(rows, self.weights, bias))
 
 
 def _regress(

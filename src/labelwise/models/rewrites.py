@@ -135,6 +135,12 @@ def rewrite_convolutions(module: nn.Module, example: torch.Tensor) -> nn.Module:
     return module
 
 
+def rewritten(module: nn.Module, example: torch.Tensor) -> nn.Module:
+    """Return a copy with `rewrite_convolutions`, or the module itself where its outputs on the example would change."""
+    copied = rewrite_convolutions(copy.deepcopy(module), example)
+    return copied if same_outputs(module, copied, example) else module
+
+
 def _faster(conv: nn.Conv2d, before: tuple[int, int], after: tuple[int, int]) -> nn.Module:
     """Return a faster form of a convolution that takes maps of size `before` to `after`, or the convolution itself."""
     padding = _padding(conv, before, after)
@@ -145,7 +151,10 @@ def _faster(conv: nn.Conv2d, before: tuple[int, int], after: tuple[int, int]) ->
         cropped(before[i], after[i], conv.kernel_size[i], conv.stride[i], padding[i]) for i in range(2)
     )  # fmt: skip
     taps = (rows.last - rows.first, columns.last - columns.first)
-    if taps == (1, 1) and before == after and (dense or before == (1, 1)):
+    if min(taps) < 1:  # more padding than kernel: nothing but the bias comes out
+        return conv
+    aligned = before == after and not any((rows.before, rows.after, columns.before, columns.after))
+    if taps == (1, 1) and aligned and (dense or before == (1, 1)):
         return (Pointwise if dense else Scaled)(conv, before, (rows.first, columns.first))
     asymmetric = type(conv) is not nn.Conv2d  # timm's Conv2dSame pads by hand in any case
     small = depthwise and before[0] * before[1] <= SMALL_MAP

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ from torch.nn import functional
 
 from labelwise.config import Learner
 from labelwise.models.augment import Scale, crop_and_flip, pad
+from labelwise.models.backbone import torch_threads
+from labelwise.seeds import integer
 
 STATISTICS_IMAGES = 512
 """Training images from which batch-norm statistics are recomputed before a validation."""
@@ -55,6 +59,26 @@ class Trained:
     stopped: str = "epochs"
 
 
+def autocasts(device: torch.device) -> bool:
+    """Return whether backbones compute in bfloat16 on this device: on a GPU that multiplies it natively."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which a backbone is called on this device."""
+    return torch.autocast(device.type, torch.bfloat16) if autocasts(device) else nullcontext()
+
+
+@contextmanager
+def own_randomness(device: torch.device, seed: int) -> Iterator[None]:
+    """Compute in one thread, with torch's global generators (dropout draws from them) seeded and put back after it."""
+    gpu = device.type == "cuda"
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True) if gpu else nullcontext()
+    with torch_threads(1), torch.random.fork_rng(devices=[device] if gpu else []), exact:
+        torch.manual_seed(integer(seed, "dropout"))
+        yield
+
+
 def train(
     model: nn.Module, scale: Scale, fitting: Part, validation: Part, balance: torch.Tensor, recipe: Learner,
     rng: np.random.Generator,
@@ -66,11 +90,12 @@ def train(
     optimizer = _optimizer(model, recipe)
     schedule = _schedule(optimizer, recipe)
     done = Trained(_copy(model))
-    padded, count = pad(fitting.pixels), len(fitting.labels)
+    rows = np.arange(max(2, len(fitting.labels))) % len(fitting.labels)  # one image alone has no batch statistics
+    padded, count = pad(fitting.pixels), len(rows)
     waited = unchecked = 0
     for epoch in range(1, recipe.epochs + 1):
         model.train()
-        for chosen in _batches(rng.permutation(count), recipe.batch):
+        for chosen in _batches(rows[rng.permutation(count)], recipe.batch):
             labels = fitting.labels[torch.from_numpy(chosen).to(fitting.labels.device)]
             optimizer.zero_grad()
             logits = model(scale(crop_and_flip(padded, chosen, rng)))
@@ -140,8 +165,8 @@ def recompute_statistics(model: nn.Module, scale: Scale, pixels: torch.Tensor) -
 
 
 def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
-    """Cut an order into batches as equal as can be, of at most `size`: a last batch of one has no statistics."""
-    yield from np.array_split(order, max(1, math.ceil(len(order) / size)))
+    """Cut an order into batches as equal as can be, of at most `size`, but none of one image: it has no statistics."""
+    yield from np.array_split(order, max(1, min(math.ceil(len(order) / size), len(order) // 2)))
 
 
 def _optimizer(model: nn.Module, recipe: Learner) -> torch.optim.Optimizer:

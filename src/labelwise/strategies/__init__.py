@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from labelwise.arrays import Indices
 from labelwise.errors import nearest
 from labelwise.seeds import generator
-from labelwise.strategies import probability, typicality
+from labelwise.strategies import batches, coverage, probability, representative, stochastic, typicality
 from labelwise.strategies.table import NEEDS, Ask, Picks, Strategy
 
 STRATEGIES: dict[str, Strategy] = {
@@ -33,13 +33,34 @@ STRATEGIES: dict[str, Strategy] = {
                  ("probs",), probability.entropy),
         Strategy("entropy_typicality", "ranks of entropy and of distance to the cluster centre, equally weighted",
                  "the reproduced study's TypiClust", ("probs", "embeddings"), typicality.entropy_typicality),
+        Strategy("typiclust", "the most typical image of each large cluster without labels, as published",
+                 "Hacohen et al. 2022", ("embeddings",), representative.typiclust, "pretrained"),
+        Strategy("probcover", "the image whose ball covers the most that is not covered yet",
+                 "Yehuda et al. 2022", ("probs", "embeddings"), representative.probcover, "pretrained"),
+        Strategy("coreset", "the image farthest from all that is labelled (k-center greedy)",
+                 "Sener & Savarese 2018", ("embeddings",), coverage.coreset),
+        Strategy("badge", "k-means++ on the gradients of the last layer",
+                 "Ash et al. 2020", ("probs", "embeddings"), coverage.badge),
+        Strategy("bald", "highest mutual information between prediction and weights (dropout)",
+                 "Houlsby et al. 2011; Gal et al. 2017", ("stochastic_probs",), stochastic.bald, dropout=(10, 0.2)),
+        Strategy("dropquery", "one near each cluster centre of what dropout predicts otherwise",
+                 "Gupte et al. 2024", ("probs", "embeddings", "stochastic_probs"), stochastic.dropquery,
+                 dropout=(3, 0.75)),
+        Strategy("cluster_margin", "small margins in turn from their clusters, small clusters first",
+                 "Citovsky et al. 2021", ("probs", "embeddings"), batches.cluster_margin, "pretrained"),
+        Strategy("power_margin", "at random, with probabilities that grow with 1 - margin",
+                 "Kirsch et al. 2021", ("probs",), batches.power_margin),
+        Strategy("stratified_margin", "the smallest margins of each predicted class, equally many a class",
+                 "the reproduced study's open question", ("probs",), batches.stratified_margin),
     )
 }  # fmt: skip
 
+EMBEDDINGS = ("current", "pretrained")
+"""Whose embeddings a strategy can look at: the model's of this round, or those of the backbone before training."""
 BASELINE = "stratified"
 """The baseline arm: no strategy, it trains once on the row's stratified subset (and reads hidden labels to draw it)."""
 
-__all__ = ["BASELINE", "STRATEGIES", "Picks", "Strategy", "check_options", "run_strategy", "select"]
+__all__ = ["BASELINE", "STRATEGIES", "Picks", "Strategy", "check_options", "embeddings_of", "run_strategy", "select"]
 
 
 def check_options(name: str, options: dict[str, Any]) -> str | None:
@@ -52,6 +73,10 @@ def check_options(name: str, options: dict[str, Any]) -> str | None:
             return f"{name} has no option '{option}'" + (nearest(option, known) if known else "; it has none")
     hints = get_type_hints(STRATEGIES[name].select, include_extras=True)
     for option, value in options.items():
+        if option == "embeddings":
+            if value not in EMBEDDINGS:
+                return f"{name}: option embeddings cannot be {value!r}; it is one of {', '.join(EMBEDDINGS)}"
+            continue
         if isinstance(value, bool):
             return f"{name}: option {option} cannot be {value!r}"
         try:
@@ -132,7 +157,13 @@ def run_strategy(
         rng.permutation(candidates), n, rng, labelled,
         lambda: generator(seed, "select", name, "fixed"), once, **{k: v for k, v in arrays.items() if k in NEEDS},
     )  # fmt: skip
-    return STRATEGIES[name].select(ask, **options)
+    return STRATEGIES[name].select(ask, **{k: v for k, v in options.items() if k != "embeddings"})
+
+
+def embeddings_of(name: str, options: dict[str, Any]) -> str:
+    """Return whose embeddings a strategy with these options looks at: current, pretrained, or nobody's ("")."""
+    row = STRATEGIES[name]
+    return str(options.get("embeddings", row.embeddings)) if "embeddings" in row.needs else ""
 
 
 def _row_numbers(what: str, values: ArrayLike) -> Indices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import entr
 
 from labelwise.arrays import Floats
@@ -21,13 +22,19 @@ def uncertainty(ask: Ask) -> Picks:
 
 def margin(ask: Ask) -> Picks:
     """Pick the smallest difference between the two highest probabilities first (Scheffer et al. 2001)."""
-    highest = np.partition(_probs(ask), -2, axis=1)[:, -2:]
-    return top(ask, highest[:, 0] - highest[:, 1])  # minus the margin: small margins score high
+    return top(ask, -margins(ask))
 
 
 def entropy(ask: Ask) -> Picks:
     """Pick the highest predictive entropy, in nats, first (Shannon 1948; Settles 2009, section 3.1)."""
     return top(ask, predictive_entropy(_probs(ask)))
+
+
+def margins(ask: Ask) -> NDArray[np.float64]:
+    """Return the difference of each candidate's two highest probabilities, (M,)."""
+    highest = np.partition(_probs(ask), -2, axis=1)[:, -2:]
+    result: NDArray[np.float64] = highest[:, 1] - highest[:, 0]
+    return result
 
 
 def predictive_entropy(probs: Floats) -> Floats:

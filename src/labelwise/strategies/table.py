@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,19 +48,26 @@ class Picks:
 
 @dataclass(frozen=True)
 class Strategy:
-    """One row of STRATEGIES. `select(ask, **options) -> Picks`; its keyword defaults are the strategy's options."""
+    """One row of STRATEGIES. `select(ask, **options) -> Picks`; its keyword defaults are the strategy's options.
+
+    embeddings: whose it looks at by default, the current model's or the pretrained backbone's (a further option);
+    dropout: passes and rate of the stochastic predictions that it needs.
+    """
 
     name: str
     summary: str
     source: str
     needs: tuple[str, ...]
     select: Callable[..., Picks]
+    embeddings: Literal["current", "pretrained"] = "current"
+    dropout: tuple[int, float] | None = None
 
     @property
     def options(self) -> dict[str, Any]:
-        """Names and defaults of the strategy's own options."""
+        """Names and defaults of the strategy's options."""
         parameters = list(inspect.signature(self.select).parameters.values())[1:]
-        return {parameter.name: parameter.default for parameter in parameters}
+        own = {parameter.name: parameter.default for parameter in parameters}
+        return {**own, "embeddings": self.embeddings} if "embeddings" in self.needs else own
 
 
 def top(ask: Ask, scores: Floats) -> Picks:

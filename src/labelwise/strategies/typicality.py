@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.stats import rankdata
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from labelwise.arrays import Floats
+from labelwise.strategies.geometry import chunks, cluster, rows
 from labelwise.strategies.probability import predictive_entropy
 from labelwise.strategies.table import Ask, Picks, top
-from labelwise.threads import one_thread
 
 
 def entropy_typicality(
@@ -59,22 +56,15 @@ class Distances:
 def _distances(ask: Ask, pool: NDArray[np.int64], clusters: int) -> Distances:
     """Cluster the pool's L2-normalised embeddings by k-means (k-means++, one start, by the seed)."""
     assert ask.embeddings is not None
-    rows = ask.embeddings[pool].astype(np.float32)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    count = min(clusters, len(pool))
-    model = KMeans(
-        count,
-        n_init=1,
-        max_iter=100,
-        algorithm="elkan" if count > 1 else "lloyd",  # the same result, in half the time; for one cluster it warns
-        random_state=int(ask.fixed_rng().integers(2**31 - 1)),
-    )
-    # one thread: with several, scikit-learn adds up centres in the order in which they finish
-    with one_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than clusters
-        labels = model.fit_predict(rows)
-    rows -= model.cluster_centers_[labels]
-    return Distances(pool, np.linalg.norm(rows, axis=1))
+    embeddings = ask.embeddings
+    found = cluster(embeddings, pool, clusters, ask.fixed_rng())
+
+    def distances(part: slice) -> Floats:
+        offsets = rows(embeddings, pool[part], unit=True) - found.centres[found.labels[part]]
+        result: Floats = np.linalg.norm(offsets, axis=1)
+        return result
+
+    return Distances(pool, np.concatenate([distances(part) for part in chunks(len(pool))]))
 
 
 def _ranks(values: Floats) -> Floats:

@@ -16,7 +16,7 @@ from labelwise.data.images import Progress
 from labelwise.data.sources import open_dataset
 from labelwise.models.learner import Calibration
 from labelwise.models.learners import calibrate
-from labelwise.strategies import BASELINE, STRATEGIES, run_strategy
+from labelwise.strategies import BASELINE, STRATEGIES, embeddings_of, run_strategy
 from labelwise.study.plan import Run, check_study, plan_runs
 from labelwise.study.workers import default_workers
 
@@ -79,7 +79,10 @@ def estimate_study(study: Study, progress: Progress) -> Estimate:
 
 def _scored(run: Run, dataset: Dataset) -> int:
     """Return how many images of the pool a run scores, over all its rounds."""
-    if run.arm.strategy == BASELINE or "probs" not in STRATEGIES[run.arm.strategy].needs:
+    if run.arm.strategy == BASELINE:
+        return 0
+    needs = {*STRATEGIES[run.arm.strategy].needs} - {"embeddings"}
+    if not needs and embeddings_of(run.arm.strategy, run.arm.options) != "current":
         return 0
     return (len(run.labels) - 1) * (len(dataset.pool) if run.arm.pool == "full" else run.budget)
 
@@ -110,7 +113,10 @@ def _time_strategy(name: str, dataset: Dataset, speed: Calibration) -> Callable[
         "probs": rng.dirichlet(np.ones(len(dataset.classes)), size).astype(np.float32),
         "embeddings": rng.standard_normal((size, speed.features)).astype(np.float16),
     }
-    memory: dict[str, Any] | None = {} if speed.frozen_embeddings else None
+    if (dropout := STRATEGIES[name].dropout) is not None:
+        arrays["stochastic_probs"] = np.stack([arrays["probs"]] * dropout[0])
+    frozen = speed.frozen_embeddings or embeddings_of(name, {}) == "pretrained"
+    memory: dict[str, Any] | None = {} if frozen else None
     times = []
     for number in range(2):
         started = time.perf_counter()

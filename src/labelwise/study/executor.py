@@ -18,6 +18,7 @@ from labelwise.loop import Round
 from labelwise.models.learner import Learner
 from labelwise.models.learners import build_learner
 from labelwise.records import Store, writing
+from labelwise.strategies import BASELINE, embeddings_of
 from labelwise.study.plan import Run, check_study, plan_runs, run_id
 from labelwise.study.runner import Runner
 from labelwise.study.workers import Job, compute, default_workers
@@ -55,6 +56,9 @@ def run_study(study: Study, out: Path, listener: Listener, workers: int | None =
     dataset = open_dataset(study, listener.work)
     runs = plan_runs(study, dataset)
     learner = build_learner(dataset, study, listener.work)
+    strategies = [(arm.strategy, arm.options) for arm in study.arms if arm.strategy != BASELINE]
+    if any(embeddings_of(*strategy) == "pretrained" for strategy in strategies):
+        learner.pretrained(listener.work)  # here, where progress is seen; workers find it in the cache
     with writing(out) as store:
         _open(store, study, dataset, learner)
         listener.planned(runs)

@@ -1,0 +1,1 @@
+"""Measurements of labelwise side by side with others: `make bench`."""
