@@ -34,10 +34,9 @@ def pick(name: str, arrays: dict[str, Any], n: int, labelled: Any = LABELLED, **
     return run_strategy(name, candidates, n, labelled, arrays, options, 0)
 
 
-@pytest.mark.parametrize("every", [1, 7, 64])
-def test_coreset_is_k_center_greedy(arrays: dict[str, Any], every: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coverage, "EVERY", every)
-    monkeypatch.setattr(coverage, "REFRESHED", 5)
+@pytest.mark.parametrize("active", [1, 20, 2_048])
+def test_coreset_is_k_center_greedy(arrays: dict[str, Any], active: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "ACTIVE", active)
     picks = pick("coreset", arrays, 150)
     centres = LABELLED.tolist()
     for index, score in zip(picks.indices, picks.scores, strict=True):

@@ -12,61 +12,62 @@ from labelwise.strategies.geometry import by_chunks, nearest_distances, rows, sq
 from labelwise.strategies.table import Ask, Picks
 from labelwise.threads import one_thread
 
-REFRESHED = 256
-"""Candidates whose distances are brought up to date at once, those that could be the farthest."""
+ACTIVE = 2_048
+"""Candidates that CoreSet keeps exact distances of: the farthest ones, until one of the others could be farther."""
 EVERY = 64
-"""Picks after which every candidate's distance is brought up to date."""
+"""Picks after which BADGE brings every candidate's distance up to date."""
 
 
 def coreset(ask: Ask) -> Picks:
     """Pick the candidate farthest from all that is labelled or picked, again and again (k-center greedy).
 
     Sener & Savarese 2018, algorithm 1, L2 on the embeddings as they are. A distance that misses the latest picks is
-    an upper bound, so only the candidates with the highest bounds are brought up to date: the picks are those of the
-    plain algorithm.
+    an upper bound, so that only the farthest candidates are followed, until they are nearer than some other's bound:
+    the picks are those of the plain algorithm.
     """
     assert ask.embeddings is not None
     bounds = nearest_distances(ask.embeddings, ask.candidates, ask.labelled).astype(np.float64)
-    seen = np.zeros(len(bounds), np.int64)  # how many of the picks a bound knows of
-    centres = np.empty((ask.n, ask.embeddings.shape[1]), np.float32)
     chosen, scores = np.empty(ask.n, np.int64), np.empty(ask.n)
+    known, active, outside = 0, np.zeros(1, np.int64), -np.inf  # with no label, the first candidate: any of them
+    if len(ask.labelled):
+        active, outside = _farthest(bounds)
+    taken = rows(ask.embeddings, ask.candidates[active])
     with one_thread():
         for number in range(ask.n):
-            if number % EVERY == 1:
-                _all_up_to_date(ask, bounds, seen, centres[:number])
-            best = int(bounds.argmax())
-            while seen[best] < number:
-                _bring_up_to_date(ask, bounds, seen, centres[:number])
-                best = int(bounds.argmax())
+            best = int(active[bounds[active].argmax()])
+            if number and (bounds[best] < outside or not np.isfinite(bounds).all()):
+                _bring_up_to_date(ask, bounds, chosen[known:number])
+                known = number
+                active, outside = _farthest(bounds)
+                taken = rows(ask.embeddings, ask.candidates[active])
+                best = int(active[bounds[active].argmax()])
             chosen[number], scores[number] = best, bounds[best]
-            centres[number] = rows(ask.embeddings, ask.candidates[[best]])[0]
-            bounds[best], seen[best] = -1.0, ask.n
-    return Picks(ask.candidates[chosen], np.sqrt(np.where(np.isfinite(scores), scores, 0.0)))
+            distances = squared_distances(taken, rows(ask.embeddings, ask.candidates[[best]]))[:, 0]
+            bounds[active] = np.minimum(bounds[active], distances)
+            bounds[best] = -1.0
+    return Picks(ask.candidates[chosen], np.sqrt(np.where(np.isfinite(scores), np.maximum(scores, 0), 0.0)))
 
 
-def _bring_up_to_date(ask: Ask, bounds: Floats, seen: NDArray[np.int64], centres: NDArray[np.float32]) -> None:
-    """Take the latest picks into the highest bounds."""
-    assert ask.embeddings is not None
-    count = min(REFRESHED, len(bounds))
-    top = np.argpartition(-bounds, count - 1)[:count]
-    stale = top[seen[top] < len(centres)]
-    new = centres[seen[stale].min() :]
-    distances = squared_distances(rows(ask.embeddings, ask.candidates[stale]), new).min(axis=1)
-    bounds[stale] = np.minimum(bounds[stale], distances)
-    seen[stale] = len(centres)
+def _farthest(bounds: Floats) -> tuple[NDArray[np.int64], float]:
+    """Return the positions of the farthest candidates, in order of position, and the highest bound of all others."""
+    if len(bounds) <= ACTIVE:
+        return np.arange(len(bounds)), -np.inf
+    order = np.argpartition(-bounds, ACTIVE)
+    return np.sort(order[:ACTIVE]), float(bounds[order[ACTIVE]])
 
 
-def _all_up_to_date(ask: Ask, bounds: Floats, seen: NDArray[np.int64], centres: NDArray[np.float32]) -> None:
-    """Take the picks since the last time into every bound."""
-    embeddings, new = ask.embeddings, centres[int(seen.min()) :]
+def _bring_up_to_date(ask: Ask, bounds: Floats, chosen: NDArray[np.int64]) -> None:
+    """Take these picks into every candidate's bound."""
+    embeddings = ask.embeddings
     assert embeddings is not None
+    new = rows(embeddings, ask.candidates[chosen])
 
     def closest(part: slice) -> NDArray[np.float32]:
         distances: NDArray[np.float32] = squared_distances(rows(embeddings, ask.candidates[part]), new).min(axis=1)
         return distances
 
     np.minimum(bounds, np.concatenate(by_chunks(closest, len(bounds))), out=bounds)
-    np.maximum(seen, len(centres), out=seen)
+    bounds[chosen] = -1.0
 
 
 @dataclass
