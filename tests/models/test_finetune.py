@@ -18,8 +18,9 @@ from labelwise.data.sources import open_dataset
 from labelwise.data.subsets import stratified
 from labelwise.errors import InputError
 from labelwise.models import finetune
-from labelwise.models.finetune import FineTune, build, validation_split
+from labelwise.models.finetune import FineTune, build
 from labelwise.models.training import Trained, own_randomness
+from labelwise.models.validation import described, validation_split
 from pictures import encoded, picture, write
 
 TINY = {"backbone": "test_resnet", "weights": "scratch", "device": "cpu", "epochs": 6}
@@ -97,7 +98,7 @@ def test_a_diverging_fit_is_said_and_still_predicts(digits: Dataset) -> None:
 
 def test_what_is_said_of_a_fit_that_is_not_finite() -> None:
     labels, one = np.array([0, 1, 2]), np.ones(3, np.float32)
-    details = finetune._details(Trained({}, losses=[(3, float("nan"))], stopped="diverged"), labels, labels, one)
+    details = described(Trained({}, losses=[(3, float("nan"))], stopped="diverged"), labels, labels, one)
     assert details["problem"].startswith("diverged")
     assert details["validation_loss"] is None
 
@@ -107,7 +108,7 @@ def test_stuck_is_measured_by_the_same_weights_as_the_loss() -> None:
     labels = np.repeat([0, 1, 2], [96, 2, 2])
     balance = (100 / (3 * np.bincount(labels))).astype(np.float32)
     for loss, weights, stuck in ((0.5, np.ones(3, np.float32), True), (0.5, balance, False), (1.2, balance, True)):
-        details = finetune._details(Trained({}, losses=[(1, loss)], best_loss=loss), labels, labels, weights)
+        details = described(Trained({}, losses=[(1, loss)], best_loss=loss), labels, labels, weights)
         assert ("problem" in details) == stuck
 
 

@@ -18,7 +18,6 @@ from labelwise.arrays import Floats, Indices, Labels, Predictions, floored
 from labelwise.config import Learner, Study, canonical, digest
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import ImageSet, Progress
-from labelwise.data.subsets import stratified
 from labelwise.errors import InputError
 from labelwise.models.augment import Scale
 from labelwise.models.backbone import Backbone, load_backbone, torch_threads
@@ -29,12 +28,12 @@ from labelwise.models.rewrites import fold_batch_norm, rewrite_convolutions, rew
 from labelwise.models.training import (
     STATISTICS_IMAGES,
     Part,
-    Trained,
     autocasts,
     own_randomness,
     precision,
     train,
 )
+from labelwise.models.validation import described, validation_split
 from labelwise.seeds import generator, integer
 
 PROTOCOL = "1"
@@ -107,7 +106,7 @@ class FineTune:
                 self._part(indices, labels, checked), balance, self.recipe, generator(seed, "fit"),
             )  # fmt: skip
         cost = FitCost(time.perf_counter() - started, done.epochs, done.images_forward, done.images_backward)
-        details = _details(done, labels[fitting], labels[checked], balance.cpu().numpy())
+        details = described(done, labels[fitting], labels[checked], balance.cpu().numpy())
         state = {name: value.cpu().numpy() for name, value in done.state.items()}
         return FittedFineTune(self, state, cost, len(fitting), len(held), details)
 
@@ -157,36 +156,6 @@ class FineTune:
     def inputs(self, indices: Indices) -> torch.Tensor:
         """Return images in the backbone's scale: (n, 3, H, W), on its device."""
         return Scale.of(self.backbone)(self._take(indices))
-
-
-def validation_split(labels: Labels, share: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Hold out a stratified share of the labelled set: sorted positions; never the only label of a class.
-
-    At least one is held out and one left where there are two labels.
-    """
-    wanted = min(max(1, round(share * len(labels))), len(labels) - 1)
-    held = stratified(labels, wanted, rng)
-    left = np.bincount(np.delete(labels, held), minlength=int(labels.max()) + 1)
-    return held[left[labels[held]] > 0] if (left[labels[held]] > 0).any() else held[:1]
-
-
-def _details(done: Trained, fitting: Labels, held: Labels, balance: NDArray[np.float32]) -> dict[str, Any]:
-    """Return what a record says of a fit: where it stopped, its validation losses, and whether it learned anything.
-
-    balance: (K,) the classes' weights in the losses, so that the shares it is measured by are weighted too.
-    """
-    shares = np.bincount(fitting, minlength=len(balance)) * balance.astype(np.float64) + 1.0
-    weights = balance[held].astype(np.float64)
-    prior = -float((weights * np.log(shares / shares.sum())[held]).sum() / weights.sum())
-    details: dict[str, Any] = {
-        "best_epoch": done.best_epoch, "steps": done.steps, "stopped": done.stopped,
-        "validation_loss": round(done.best_loss, 4) if done.losses and np.isfinite(done.best_loss) else None,
-    }  # fmt: skip
-    if done.stopped == "diverged":
-        details["problem"] = "diverged: the validation loss is not finite"
-    elif done.best_loss >= prior:
-        details["problem"] = "stuck: no better on the validation set than the class shares alone"
-    return details
 
 
 @dataclass(frozen=True)
