@@ -117,9 +117,11 @@ class _Coordinator:
         return None
 
     def _start(self, worker: _Worker, job: Job) -> None:
-        kept, state = self.kept.get(share_key(job.run)), self.recorded(job.identity)
+        key, state = share_key(job.run), self.recorded(job.identity)
+        kept = self.kept.get(key)
         if kept is None and state is None:
-            self.cooking.add(share_key(job.run))
+            self.cooking.add(key)
+        self._drop(key)
         self.busy[worker.connection] = worker, job
         with suppress(OSError):  # it died: that is seen when its answer is read
             worker.connection.send(Order(job.run, state, kept))
@@ -127,9 +129,12 @@ class _Coordinator:
     def _share(self, job: Job, kept: Kept) -> None:
         key = share_key(job.run)
         self.cooking.discard(key)
-        if any(share_key(other.run) == key for other in self.pending):
-            self.kept[key] = kept
-        else:
+        self.kept[key] = kept
+        self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        """Forget a first fit that no waiting job can use: models are large."""
+        if all(share_key(job.run) != key for job in self.pending):
             self.kept.pop(key, None)
 
     def _replace(self, connection: Connection) -> None:
