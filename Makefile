@@ -14,14 +14,14 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)
-	$(BIN)/ruff check src tests studies
-	$(BIN)/ruff format --check src tests studies
+	$(BIN)/ruff check src tests studies results benchmarks
+	$(BIN)/ruff format --check src tests studies results benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: $(STAMP)
-	$(BIN)/ruff check --fix src tests studies
-	$(BIN)/ruff format src tests studies
+	$(BIN)/ruff check --fix src tests studies results benchmarks
+	$(BIN)/ruff format src tests studies results benchmarks
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks.training $(if $(DATA),--data '$(DATA)')
