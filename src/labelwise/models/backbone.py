@@ -80,10 +80,11 @@ def load_backbone(learner: Learner, seed: int = 0) -> Backbone:
     config = timm.data.resolve_data_config({}, model=module)
     size, fixed = int(config["input_size"][1]), bool(module.pretrained_cfg.get("fixed_input_size"))
     module.eval()
+    width = _width(module, size, learner)  # before it moves to another device
     return Backbone(
         module.to(device, memory_format=torch.channels_last),
         name if name == learner.backbone else f"{learner.backbone} (timm's {name})", used,
-        fingerprint.hexdigest()[:16], _width(module, size, learner), size, fixed,
+        fingerprint.hexdigest()[:16], width, size, fixed,
         float(config["crop_pct"]), tuple(config["mean"]), tuple(config["std"]), device,
     )  # fmt: skip
 
