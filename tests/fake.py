@@ -80,23 +80,23 @@ def hash_of(indices: Indices) -> str:
     return hashlib.sha256(indices.tobytes()).hexdigest()[:12]
 
 
-def work(connection: Any, study: Any, key: str) -> None:
+def work(connection: Any, study: Any, key: str, number: int) -> None:
     """Be a worker that knows this learner."""
     install()
-    workers.work(connection, study, key)
+    workers.work(connection, study, key, number)
 
 
-def die(connection: Any, study: Any, key: str) -> None:
+def die(connection: Any, study: Any, key: str, number: int) -> None:
     """Be a worker that is killed at once, as by a system without memory."""
     connection.recv()
     os._exit(9)
 
 
-def fail(connection: Any, study: Any, key: str) -> None:
+def fail(connection: Any, study: Any, key: str, number: int) -> None:
     """Be a worker in which something that nobody expected happens."""
     install()
     Fake.fit = lambda *_: 1 / 0  # type: ignore[assignment, method-assign]
-    workers.work(connection, study, key)
+    workers.work(connection, study, key, number)
 
 
 def install() -> None:

@@ -93,8 +93,8 @@ def test_a_study_does_what_its_protocol_says_and_nothing_twice(tmp_path: Path, m
     data = open_dataset(config())
     pool, test = len(data.pool), len(data.test)
     assert sorted(fits) == [30, 45, 45, 45, 60, 60, 60, 60]  # three arms share the first fit
-    # each fit is tested once; margin takes the first fit's scores from entropy_typicality, which embeds the whole pool
-    assert sorted(scored) == sorted([test] * len(fits) + [pool, pool] + [pool - 45])
+    # each fit is tested once; entropy_typicality embeds the whole pool, margin scores what it may pick
+    assert sorted(scored) == sorted([test] * len(fits) + [pool, pool] + [pool - 30, pool - 45])
     assert through["backward"] == sum(passes(labels)[1] for labels in fits)
     without = sum(passes(labels)[0] - passes(labels)[1] for labels in fits)
     assert through["only forward"] == without + sum(scored)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -209,7 +209,8 @@ def _score(task: Task, state: State, found: Shared, embeddings: bool) -> Predict
         drawn = Dropout(*dropout, seed=integer(task.seed, "dropout", state.round))
         return found.fitted.predict(indices, embeddings, drawn)
     kept = found.scores
-    if kept is None or (embeddings and kept.embeddings is None) or len(np.setdiff1d(indices, kept.indices)):
+    # the same images in the same order, or none: in another batch an image's last bits can differ
+    same = kept is not None and np.array_equal(indices, kept.indices)
+    if kept is None or not same or (embeddings and kept.embeddings is None):
         kept = found.scores = found.fitted.predict(indices, embeddings)
-    share = len(indices) / len(kept.indices)  # scored for an arm that wanted more: each is charged its own
-    return replace(kept, seconds=kept.seconds * share, images_forward=round(kept.images_forward * share))
+    return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from functools import cache
 from importlib import import_module
@@ -22,3 +23,18 @@ def _controller() -> ThreadpoolController:
     import_module("sklearn.linear_model")
 
     return ThreadpoolController()
+
+
+_shared_with = 1
+
+
+def share_cores(processes: int) -> None:
+    """Say that so many processes share this machine, each of which is to take its part of the cores."""
+    global _shared_with  # noqa: PLW0603  a property of the process, of no consequence for any result
+    _shared_with = processes
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, count // _shared_with)

@@ -106,7 +106,7 @@ def test_typiclust_is_its_authors_loop(arrays: dict[str, Any]) -> None:
     open_ = found.copy()
     open_[LABELLED] = -1
     left = np.bincount(open_[open_ >= 0], minlength=found.max() + 1)
-    order = [k for k in np.lexsort((np.arange(len(sizes)), -sizes, labels)) if left[k] >= 5]
+    order = [k for k in np.lexsort((np.arange(len(sizes)), -sizes, labels)) if left[k] and sizes[k] > 5]
     expected: list[int] = []
     turn = 0
     while len(expected) < n:
@@ -131,7 +131,7 @@ def test_typiclust_covers_clusters_without_labels_first(arrays: dict[str, Any]) 
     picks = pick("typiclust", arrays, 10)
     found = cluster(arrays["embeddings"], np.arange(N), 40, _fixed("typiclust")).labels
     labelled = set(found[LABELLED])
-    large = {k for k in range(40) if (found[POOL] == k).sum() >= 5}
+    large = {k for k in range(40) if (found == k).sum() > 5 and (found[POOL] == k).any()}
     assert len(large - labelled) >= 5
     assert set(found[picks.indices]).isdisjoint(labelled) or large - labelled <= set(found[picks.indices])
     assert len(set(found[picks.indices])) == 10
@@ -227,3 +227,22 @@ def test_stratified_margin_takes_each_predicted_class_equally(arrays: dict[str, 
     for k in range(K):
         own = POOL[predicted[POOL] == k]
         assert set(picks[predicted[picks] == k]) == set(own[np.argsort(margin[own])[:5]])
+
+
+def test_probcover_minds_labels_that_its_graph_does_not_hold(
+    arrays: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(representative, "GRAPH", 100)
+    unit = arrays["embeddings"] / np.linalg.norm(arrays["embeddings"], axis=1, keepdims=True)
+    covered = (cdist(unit, unit[LABELLED]) < 0.6).any(axis=1)
+    picks = pick("probcover", arrays, 3, radius=0.6)
+    assert (picks.scores > 0).all()
+    for index, gain in zip(picks.indices, picks.scores, strict=True):
+        assert gain <= ((cdist(unit, unit[[index]])[:, 0] < 0.6) & ~covered).sum()
+
+
+def test_dropquery_gives_more_than_it_clusters(arrays: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from labelwise.strategies import stochastic
+
+    monkeypatch.setattr(stochastic, "CLUSTERED", 10)
+    assert len(pick("dropquery", arrays, 60).indices) == 60

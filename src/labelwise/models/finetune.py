@@ -40,6 +40,8 @@ PROTOCOL = "1"
 """Part of the learner's key: changes with anything in how a fit is made."""
 TYPICAL_EPOCHS = 30
 """Epochs that a fit usually takes on 500 to 5,000 labels (19 to 37 seen); only for the plan's estimate."""
+FLOAT16 = 65_504.0
+"""The largest float16: no embedding is infinite."""
 SCORING_BATCH = {"cpu": 128, "cuda": 2048, "mps": 512}
 """Images that are scored at once, of up to 64x64 pixels on a GPU; fewer of larger ones."""
 
@@ -192,7 +194,7 @@ class FittedFineTune:
                 features = module.embed(inputs.to(torch.bfloat16) if narrow else inputs)
                 logits[start : start + size] = module.head(features).cpu().numpy()
                 if rows is not None:
-                    rows[part] = features.half().cpu().numpy()
+                    rows[part] = features.clamp(-FLOAT16, FLOAT16).half().cpu().numpy()
                 if dropout is not None:
                     passes.append(dropped(features.cpu().numpy(), dropout, start, self._head))
         stochastic = np.concatenate(passes, axis=1) if passes else None

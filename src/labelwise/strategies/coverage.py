@@ -37,6 +37,7 @@ def coreset(ask: Ask) -> Picks:
             best = int(active[bounds[active].argmax()])
             if number and (bounds[best] < outside or not np.isfinite(bounds).all()):
                 _bring_up_to_date(ask, bounds, chosen[known:number])
+                bounds[chosen[:number]] = -1.0
                 known = number
                 active, outside = _farthest(bounds)
                 taken = rows(ask.embeddings, ask.candidates[active])
@@ -67,7 +68,6 @@ def _bring_up_to_date(ask: Ask, bounds: Floats, chosen: NDArray[np.int64]) -> No
         return distances
 
     np.minimum(bounds, np.concatenate(by_chunks(closest, len(bounds))), out=bounds)
-    bounds[chosen] = -1.0
 
 
 @dataclass

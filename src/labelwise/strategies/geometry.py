@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from labelwise.arrays import Floats, Indices
-from labelwise.threads import one_thread
+from labelwise.threads import cores, one_thread
 
 T = TypeVar("T")
 CHUNK = 2_048
@@ -46,7 +45,7 @@ def chunks(count: int, size: int = CHUNK) -> Iterator[slice]:
 
 def by_chunks(work: Callable[[slice], T], count: int, size: int = CHUNK) -> list[T]:
     """Do `work` on every chunk, a chunk a core at a time, each in one thread of BLAS; return the results in order."""
-    with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with one_thread(), ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(work, chunks(count, size)))
 
 
@@ -112,17 +111,17 @@ def nearest(embeddings: Floats, indices: Indices, centres: NDArray[np.float32]) 
     return np.concatenate(by_chunks(assign, len(indices)))
 
 
-def nearest_distances(embeddings: Floats, indices: Indices, others: Indices) -> NDArray[np.float32]:
+def nearest_distances(embeddings: Floats, indices: Indices, others: Indices, unit: bool = False) -> NDArray[np.float32]:
     """Return each image's squared L2 distance to the nearest of `others`, (n,); infinite where there is none."""
     if not len(others):
         return np.full(len(indices), np.inf, np.float32)
 
     # converted once where that is little memory
-    kept = [rows(embeddings, others[to]) for to in chunks(len(others))] if len(others) <= KEPT else None
+    kept = [rows(embeddings, others[to], unit) for to in chunks(len(others))] if len(others) <= KEPT else None
 
     def closest(part: slice) -> NDArray[np.float32]:
-        mine = rows(embeddings, indices[part])
-        theirs = kept or (rows(embeddings, others[to]) for to in chunks(len(others)))
+        mine = rows(embeddings, indices[part], unit)
+        theirs = kept or (rows(embeddings, others[to], unit) for to in chunks(len(others)))
         blocks = (squared_distances(mine, block).min(axis=1) for block in theirs)
         best: NDArray[np.float32] = next(blocks)
         for block in blocks:

@@ -12,12 +12,12 @@ from pydantic import Field
 from scipy.sparse import csr_array
 
 from labelwise.arrays import Floats, Indices
-from labelwise.strategies.geometry import by_chunks, chunks, cluster, rows, squared_distances
+from labelwise.strategies.geometry import by_chunks, chunks, cluster, nearest_distances, rows, squared_distances
 from labelwise.strategies.table import Ask, Picks
 from labelwise.threads import one_thread
 
 SMALLEST = 5
-"""Images of a cluster that TypiClust still picks from, where there are larger ones (the authors' code)."""
+"""Images up to which a cluster is too small for TypiClust, where there are larger ones (the authors' code)."""
 LARGEST = 5_000
 """Images of a cluster among which neighbours are looked for: of a larger one a random sample."""
 GRAPH = 50_000
@@ -72,8 +72,8 @@ def _members(
     sizes = np.bincount(of_candidates, minlength=count) + labels
     order = np.lexsort((np.arange(count), -sizes, labels))
     parts = np.split(np.argsort(of_candidates, kind="stable"), np.cumsum(np.bincount(of_candidates, minlength=count)))
-    large = [parts[k] for k in order if len(parts[k]) >= SMALLEST]
-    small = [parts[k] for k in order if 0 < len(parts[k]) < SMALLEST]
+    large = [parts[k] for k in order if len(parts[k]) and sizes[k] > SMALLEST]
+    small = [parts[k] for k in order if len(parts[k]) and sizes[k] <= SMALLEST]
     # small clusters are left out, as long as the large ones hold enough
     return large if sum(map(len, large)) >= ask.n else large + small
 
@@ -155,6 +155,7 @@ def probcover(
     there = (positions < count) & (graph.nodes[np.minimum(positions, count - 1)] == ask.candidates)
     uncovered = np.ones(count, bool)
     uncovered[near[np.flatnonzero(np.isin(graph.nodes, ask.labelled))].indices] = False
+    uncovered[_near_others(ask, graph)] = False
     gains = near @ uncovered.astype(np.int64)
     open_ = np.flatnonzero(there)
     chosen, scores = np.zeros(len(ask.candidates), bool), []
@@ -173,6 +174,14 @@ def probcover(
         gains -= np.bincount(near[covered].indices, minlength=count)
     rest = np.flatnonzero(~chosen)[: ask.n - len(order)]
     return Picks(ask.candidates[np.array([*order, *rest], np.int64)], np.array([*scores, *[0.0] * len(rest)]))
+
+
+def _near_others(ask: Ask, graph: Graph) -> NDArray[np.bool_]:
+    """Return which nodes lie in the ball of a label that the graph does not hold, (P,)."""
+    others = np.setdiff1d(ask.labelled, graph.nodes)
+    if not len(others) or ask.embeddings is None:
+        return np.zeros(len(graph.nodes), bool)
+    return nearest_distances(ask.embeddings, graph.nodes, others, unit=True) < np.float32(graph.radius**2)
 
 
 def _graph(ask: Ask, pool: Indices, radius: float | None, purity: float, classes: int) -> Graph:

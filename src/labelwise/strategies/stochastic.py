@@ -43,7 +43,7 @@ def dropquery(ask: Ask) -> Picks:
     predicted = ask.probs[ask.candidates].argmax(axis=1)
     changed = (passes.argmax(axis=2) != predicted).mean(axis=0)
     order = np.argsort(-changed, kind="stable")
-    inconsistent = order[: min(CLUSTERED, max(int((changed > 0.5).sum()), ask.n))]
+    inconsistent = order[: max(ask.n, min(CLUSTERED, int((changed > 0.5).sum())))]
     if len(inconsistent) <= ask.n:
         return Picks(ask.candidates[inconsistent[: ask.n]], changed[inconsistent[: ask.n]])
     taken = rows(ask.embeddings, ask.candidates[inconsistent])

@@ -26,6 +26,7 @@ from labelwise.models.learners import build_learner
 from labelwise.state import State
 from labelwise.study.plan import Run
 from labelwise.study.runner import Kept, Runner, Step, share_key
+from labelwise.threads import cores, share_cores
 
 ATTEMPTS = 3
 """Workers that may die in one round before the study stops."""
@@ -48,7 +49,7 @@ def default_workers(study: Study, frozen_embeddings: bool) -> int:
     """Return how many workers pay: one a core where the CPU fine-tunes; one where fits take no time or share a GPU."""
     if frozen_embeddings or pick_device(study.learner.device).type != "cpu":
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def compute(jobs: list[Job], runner: Runner, recorded: Recorded, workers: int) -> Iterator[tuple[Job, Step]]:
@@ -73,8 +74,9 @@ class _Coordinator:
     def __init__(self, jobs: list[Job], runner: Runner, recorded: Recorded, workers: int) -> None:
         self.pending, self.runner, self.recorded = list(jobs), runner, recorded
         self.kept: dict[str, Kept] = {}
-        self.cooking: set[str] = set()  # first fits that a worker is making and others wait for
-        self.idle = [_Worker(runner) for _ in range(workers)]
+        self.cooking: dict[str, str] = {}  # first fits that others wait for: share key -> identity of who makes it
+        self.idle = [_Worker(runner, workers) for _ in range(workers)]
+        self.workers = workers
         self.busy: dict[Connection, tuple[_Worker, Job]] = {}
 
     def __enter__(self) -> _Coordinator:
@@ -120,7 +122,7 @@ class _Coordinator:
         key, state = share_key(job.run), self.recorded(job.identity)
         kept = self.kept.get(key)
         if kept is None and state is None:
-            self.cooking.add(key)
+            self.cooking[key] = job.identity
         self._drop(key)
         self.busy[worker.connection] = worker, job
         with suppress(OSError):  # it died: that is seen when its answer is read
@@ -128,7 +130,7 @@ class _Coordinator:
 
     def _share(self, job: Job, kept: Kept) -> None:
         key = share_key(job.run)
-        self.cooking.discard(key)
+        self.cooking.pop(key, None)
         self.kept[key] = kept
         self._drop(key)
 
@@ -148,9 +150,10 @@ class _Coordinator:
                 "round (killed, or out of memory?); give fewer --workers, then run the same command again: finished "
                 "rounds are kept"
             )
-        self.cooking.discard(share_key(job.run))
+        if self.cooking.get(share_key(job.run)) == job.identity:
+            del self.cooking[share_key(job.run)]
         self.pending.insert(0, job)
-        self.idle.append(_Worker(self.runner))
+        self.idle.append(_Worker(self.runner, self.workers))
 
 
 @dataclass(frozen=True)
@@ -181,11 +184,11 @@ class Failure:
 class _Worker:
     """A process and the connection to it."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, workers: int) -> None:
         context = multiprocessing.get_context("spawn")  # forked copies of a process with threads can hang
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
-            target=work, args=(theirs, runner.study, runner.learner.key), daemon=True, name="labelwise worker"
+            target=work, args=(theirs, runner.study, runner.learner.key, workers), daemon=True, name="labelwise worker"
         )  # fmt: skip
         self.process.start()
         theirs.close()
@@ -197,14 +200,18 @@ class _Worker:
         self.connection.close()
 
 
-def work(connection: Connection, study: Study, key: str) -> None:
+def work(connection: Connection, study: Study, key: str, workers: int) -> None:
     """Be a worker: build what `study` needs once, then take orders until the connection ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator stops its workers itself
+    share_cores(workers)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     try:
         runner = _build(study, key)
         while True:
-            order: Order = connection.recv()
+            try:
+                order: Order = connection.recv()
+            except EOFError:
+                return
             kept = Kept()
             if order.kept is not None:
                 kept.add(order.kept, runner.learner)
@@ -212,7 +219,7 @@ def work(connection: Connection, study: Study, key: str) -> None:
                 first = step.done.round == 0
                 connection.send(Answer(step, kept.packed() if first else None))
             connection.send(Answer(None, None))
-    except (EOFError, BrokenPipeError):
+    except BrokenPipeError:
         return
     except InputError as error:
         connection.send(Failure(str(error), expected=True))
