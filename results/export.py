@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from labelwise.analysis.results import problems, rounds
+from labelwise.analysis.results import problems
 from labelwise.records import reading
 from labelwise.report import write_report
 from labelwise.report.content import Content, read
@@ -29,12 +29,11 @@ def main() -> None:
 
 
 def export(out: Path, folder: Path) -> None:
-    """Write rounds.csv, the report and README.md of the study in `out` into `folder`."""
+    """Write the report with its tables and figures, and README.md, of the study in `out` into `folder`."""
     store = reading(out)
     write_report(store, folder)
     for figure in (folder / "figures").glob("*.pdf"):
         figure.unlink()  # the same as the SVG beside it
-    rounds(store).to_csv(folder / "rounds.csv", index=False, float_format="%.6g")
     (folder / "README.md").write_text(page(read(store), store.digest()), encoding="utf-8")
 
 
@@ -46,7 +45,7 @@ def page(content: Content, digest: str) -> str:
         f"# {study.name}", study.question,
         f"{done} of {content.planned} runs are finished; records {digest}. Everything here is written by "
         "`results/export.py` from the records. [The report](report.html) opens offline; every round is in "
-        "[rounds.csv](rounds.csv).",
+        "[rounds.csv](tables/rounds.csv).",
         "## What it shows", "\n".join(f"- {line}" for line in content.verdict.overall),
         _table(list(table.columns), table.to_numpy().tolist()),
     ]  # fmt: skip

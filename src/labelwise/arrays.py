@@ -38,6 +38,13 @@ class Predictions:
     images_forward: int = 0
 
 
+def softmax(logits: Floats) -> NDArray[np.float32]:
+    """Turn (n, K) logits into floored probabilities."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    np.exp(shifted, out=shifted)
+    return floored(shifted / shifted.sum(axis=1, keepdims=True))
+
+
 def floored(probs: Floats) -> NDArray[np.float32]:
     """Clip (n, K) probabilities at 1e-6 and let the rows sum to 1 again, so that a log loss stays finite."""
     clipped = np.maximum(np.asarray(probs, dtype=np.float32), np.float32(PROBABILITY_FLOOR))

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from labelwise.arrays import Indices, Labels, Predictions
 from labelwise.config import Arm, digest
+from labelwise.data.images import unseen
 from labelwise.labelers import Labeler, LabelEvents
 from labelwise.memory import peak_memory_mb
 from labelwise.metrics import Metrics, evaluate
 from labelwise.models.learner import Dropout, FitCost, Fitted, Learner, Preparation
 from labelwise.seeds import integer
 from labelwise.state import State, advance
-from labelwise.strategies import BASELINE, STRATEGIES, Picks, embeddings_of, run_strategy
+from labelwise.strategies import BASELINE, STRATEGIES, Picks, embeddings_of, needs_scores, run_strategy
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _preparation(task: Task) -> Preparation:
     own = task.learner.preparation
     if task.arm.strategy == BASELINE or embeddings_of(task.arm.strategy, task.arm.options) != "pretrained":
         return own
-    more = task.learner.pretrained(_silent)[1]
+    more = task.learner.pretrained(unseen)[1]
     return Preparation(
         own.seconds_score + more.seconds_score, own.seconds_evaluate, own.images_forward + more.images_forward
     )
@@ -173,7 +174,8 @@ def _pick(task: Task, state: State, found: Shared) -> tuple[Picks, Predictions |
     candidates = np.setdiff1d(task.pool, state.indices)
     needs = STRATEGIES[task.arm.strategy].needs
     whose = embeddings_of(task.arm.strategy, task.arm.options)
-    scores = _score(task, state, found, whose == "current") if {*needs} - {"embeddings"} or whose == "current" else None
+    scored = needs_scores(task.arm.strategy, task.arm.options)
+    scores = _score(task, state, found, whose == "current") if scored else None
     arrays: dict[str, NDArray[Any]] = {}
     started = time.perf_counter()
     if scores is not None:
@@ -183,16 +185,13 @@ def _pick(task: Task, state: State, found: Shared) -> tuple[Picks, Predictions |
         if scores.stochastic is not None:
             arrays["stochastic_probs"] = _spread(scores.stochastic, scores.indices, len(task.truth))
     if whose == "pretrained":
-        arrays["embeddings"] = task.learner.pretrained(_silent)[0]
+        arrays["embeddings"] = task.learner.pretrained(unseen)[0]
     memory = task.memory if task.learner.frozen_embeddings or whose == "pretrained" else None
     picks = run_strategy(
         task.arm.strategy, candidates, wanted, state.indices, {need: arrays[need] for need in needs},
         task.arm.options, task.seed, state.round, memory,
     )  # fmt: skip
     return picks, scores, time.perf_counter() - started
-
-
-def _silent(_what: str, _done: int, _total: int) -> None: ...
 
 
 def _spread(values: NDArray[Any], indices: Indices, count: int) -> NDArray[Any]:

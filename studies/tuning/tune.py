@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from labelwise.config import Learner, Study
+from labelwise.data.images import unseen
 from labelwise.data.sources import open_dataset
 from labelwise.data.subsets import stratified
 from labelwise.models.finetune import PROTOCOL, build
@@ -54,8 +55,8 @@ def _done(labels: int, seed: int, lr: float) -> bool:
 
 def _fit(data: str, labels: int, seed: int, lr: float) -> None:
     study = Study(data=data, learner=Learner(backbone="efficientnet_lite0", lr=lr))
-    dataset = open_dataset(study, lambda *_: None)
-    learner = build(dataset, study, lambda *_: None)
+    dataset = open_dataset(study, unseen)
+    learner = build(dataset, study, unseen)
     truth = dataset.labels[dataset.pool]
     chosen = dataset.pool[stratified(truth, labels, generator(seed, "tuning", labels))]
     fitted = learner.fit(chosen, dataset.labels[chosen], "none", seed, {})

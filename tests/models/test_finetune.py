@@ -1,4 +1,4 @@
-"""Fine-tuning: the validation split, the recipe, image sizes, precision, and what is said of a fit."""
+"""Fine-tuning: the recipe, image sizes, precision, and what is said of a fit."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from labelwise.config import Study
 from labelwise.data.dataset import Dataset
 from labelwise.data.sources import open_dataset
 from labelwise.data.subsets import stratified
 from labelwise.errors import InputError
-from labelwise.models import finetune
+from labelwise.models import finetune, rewrites
 from labelwise.models.finetune import FineTune, build
-from labelwise.models.training import Trained, own_randomness
-from labelwise.models.validation import described, validation_split
+from labelwise.models.training import own_randomness
 from pictures import encoded, picture, write
 
 TINY = {"backbone": "test_resnet", "weights": "scratch", "device": "cpu", "epochs": 6}
@@ -46,33 +43,6 @@ def fitted(learner: FineTune, dataset: Dataset, size: int = 60, weighting: str =
     return learner.fit(indices, dataset.labels[indices], weighting, seed, {})
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.integers(0, 6), min_size=2, max_size=90), st.floats(0.01, 1), st.integers(0, 3))
-def test_the_validation_split_is_stratified_and_takes_no_classs_only_label(
-    values: list[int], share: float, seed: int
-) -> None:
-    labels = np.array(values)
-    held = validation_split(labels, share, np.random.default_rng(seed))
-    assert (held == validation_split(labels, share, np.random.default_rng(seed))).all()
-    assert (np.diff(held) > 0).all()
-    assert held.min() >= 0
-    assert held.max() < len(labels)
-    wanted = min(max(1, round(share * len(labels))), len(labels) - 1)
-    assert 1 <= len(held) <= wanted
-    counts, taken = np.bincount(labels, minlength=7), np.bincount(labels[held], minlength=7)
-    if (counts > 1).any():
-        left_out = counts[(counts > 0) & (counts == taken)]
-        assert not len(left_out) or len(held) == 1 == left_out.sum()
-    if wanted >= (counts > 0).sum() and (counts[counts > 0] * (1 - share) >= 1).all():
-        assert (np.abs(taken - share * counts) <= 1 + share).all()
-        assert len(held) == wanted
-
-
-@pytest.mark.parametrize(("labels", "held"), [([0, 1], 1), ([3, 3], 1), ([5] * 20, 3), ([0, 1, 2, 3, 4], 1), ([4], 0)])
-def test_tiny_sets_are_split(labels: list[int], held: int) -> None:
-    assert len(validation_split(np.array(labels), 0.15, np.random.default_rng(0))) == held
-
-
 def test_what_is_easy_is_learned_and_counted(tmp_path: Path, cache: Path) -> None:
     dataset = folder(tmp_path / "data", (16, 16))
     result = made(dataset, epochs=24).fit(dataset.pool, dataset.labels[dataset.pool], "none", 0, {})
@@ -94,22 +64,6 @@ def test_a_diverging_fit_is_said_and_still_predicts(digits: Dataset) -> None:
     probs = result.predict(digits.test[:50], embeddings=True).probs
     assert np.isfinite(probs).all()
     assert result.details["problem"].split(":")[0] in ("diverged", "stuck")
-
-
-def test_what_is_said_of_a_fit_that_is_not_finite() -> None:
-    labels, one = np.array([0, 1, 2]), np.ones(3, np.float32)
-    details = described(Trained({}, losses=[(3, float("nan"))], stopped="diverged"), labels, labels, one)
-    assert details["problem"].startswith("diverged")
-    assert details["validation_loss"] is None
-
-
-def test_stuck_is_measured_by_the_same_weights_as_the_loss() -> None:
-    """Most of this set is one class: what is poor by its shares is good where classes weigh the same."""
-    labels = np.repeat([0, 1, 2], [96, 2, 2])
-    balance = (100 / (3 * np.bincount(labels))).astype(np.float32)
-    for loss, weights, stuck in ((0.5, np.ones(3, np.float32), True), (0.5, balance, False), (1.2, balance, True)):
-        details = described(Trained({}, losses=[(1, loss)], best_loss=loss), labels, labels, weights)
-        assert ("problem" in details) == stuck
 
 
 def test_weighting_reaches_the_fit(learner: FineTune, digits: Dataset) -> None:
@@ -227,12 +181,16 @@ def test_images_of_other_sizes(
     learner = made(dataset, size=size, epochs=12)
     assert learner.pixels.shape == (40, *shape, 3)
     assert learner.used["input"] == f"{shape[1]}x{shape[0]}"
-    assert learner.fast
+    assert is_rewritten(learner.model)
     result = learner.fit(dataset.pool, dataset.labels[dataset.pool], "none", 0, {})
     predicted = result.predict(np.arange(40), embeddings=True)
     assert predicted.probs.shape == (40, 2)
     assert predicted.embeddings is not None
     assert predicted.embeddings.shape == (40, learner.backbone.features)
+
+
+def is_rewritten(model: torch.nn.Module) -> bool:
+    return any(isinstance(module, rewrites._Rewritten) for module in model.modules())
 
 
 def test_a_backbone_of_one_size_gets_its_size(tmp_path: Path, cache: Path) -> None:
@@ -253,9 +211,8 @@ def test_a_backbone_that_cannot_be_rewritten_is_trained_and_scored_as_it_is(
 ) -> None:
     monkeypatch.setattr(finetune, "rewritten", lambda module, _probe: module)
     plain = made(digits)
-    monkeypatch.undo()
-    monkeypatch.setattr(finetune, "rewrite_convolutions", lambda *_: pytest.fail("rewritten all the same"))
-    assert not plain.fast
+    assert not is_rewritten(plain.model)
+    assert not is_rewritten(fitted(plain, digits).module)
     assert plain.model.backbone is not plain.backbone.module
     before = {name: value.clone() for name, value in plain.backbone.module.state_dict().items()}
     fitted(plain, digits).predict(digits.test[:3])

@@ -85,7 +85,7 @@ def test_a_constant_image_stays_what_it_is() -> None:
     images = from_array(np.full((2, 50, 30, 3), 77, np.uint8), ["a", "b"])[0]
     for size, crop in ((20, 1.0), (64, 0.875)):
         result = squares(images, np.arange(2), size, crop)
-        assert result.shape == (2, size, size, 3)
+        assert result.shape == (2, 3, size, size)
         assert (result == 77).all()
 
 

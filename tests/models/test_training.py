@@ -106,7 +106,7 @@ def test_costs_are_what_was_computed() -> None:
 
 
 def test_statistics_are_the_mean_over_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "SCORING_BATCH", 16)
+    monkeypatch.setattr(training, "VALIDATION_BATCH", 16)
     module, pixels = model(), part(48).pixels
     module[1].momentum = 0.01
     module[1].running_mean.fill_(7)

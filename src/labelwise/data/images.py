@@ -30,6 +30,10 @@ Progress = Callable[[str, int, int], None]
 """Called with (what, done, total) during long work."""
 
 
+def unseen(_what: str, _done: int, _total: int) -> None:
+    """Take progress that nobody looks at."""
+
+
 @dataclass(frozen=True)
 class ImageSet:
     """N images. `pixels` is (N, H, W, 3) uint8 where they are small and equal in size, else None.

@@ -20,6 +20,7 @@ from labelwise.config import digest
 from labelwise.data.images import SMALL, ImageSet, Progress
 from labelwise.errors import InputError
 from labelwise.models.backbone import Backbone
+from labelwise.models.pixels import squares
 from labelwise.models.rewrites import fold_batch_norm
 
 LAYOUT = "3"
@@ -104,7 +105,7 @@ def seconds_to_embed(images: ImageSet, backbone: Backbone) -> float:
 
 
 def _scoring_module(images: ImageSet, backbone: Backbone) -> nn.Module:
-    sample = _batch(images, np.arange(min(4, len(images))), *input_size(images, backbone), backbone.device)
+    sample = squares(images, np.arange(min(4, len(images))), *input_size(images, backbone), backbone.device)
     return fold_batch_norm(backbone.module, _normalised(sample, backbone))
 
 
@@ -128,7 +129,7 @@ def embed(images: ImageSet, indices: Indices, backbone: Backbone, module: nn.Mod
     parts = []
     with torch.inference_mode():
         for start in range(0, len(indices), batch):
-            pixels = _batch(images, indices[start : start + batch], size, crop, backbone.device)
+            pixels = squares(images, indices[start : start + batch], size, crop, backbone.device)
             parts.append(module(_normalised(pixels, backbone)).half().cpu().numpy())
     values = np.concatenate(parts)
     if not np.isfinite(values).all():
@@ -141,23 +142,3 @@ def _normalised(pixels: torch.Tensor, backbone: Backbone) -> torch.Tensor:
     scale = torch.tensor(backbone.std, device=backbone.device).view(3, 1, 1) * 255
     shift = torch.tensor(backbone.mean, device=backbone.device).view(3, 1, 1) * 255
     return pixels.float().sub_(shift).div_(scale)
-
-
-def _batch(images: ImageSet, indices: Indices, size: int, crop: float, device: torch.device) -> torch.Tensor:
-    """Return (n, 3, size, size) uint8, channels-last."""
-    if images.pixels is None:
-        return torch.from_numpy(images.squares(indices, size, crop)).to(device).permute(0, 3, 1, 2)
-    pixels = torch.from_numpy(images.pixels[indices]).to(device).permute(0, 3, 1, 2)
-    height, width = pixels.shape[2:]
-    if not images.small:  # as for decoded images: the shorter side to size / crop, then the centre
-        size, outer = round(size / crop), size
-    else:
-        outer = size
-    shape = (round(height * size / min(height, width)), round(width * size / min(height, width)))
-    if device.type == "cpu":
-        pixels = nn.functional.interpolate(pixels, size=shape, mode="bicubic", antialias=True)
-    else:  # uint8 interpolation exists on the CPU alone; rounding gives the same values
-        smooth = nn.functional.interpolate(pixels.float(), size=shape, mode="bicubic", antialias=True)
-        pixels = smooth.round_().clamp_(0, 255)
-    top, left = (shape[0] - outer) // 2, (shape[1] - outer) // 2
-    return pixels[:, :, top : top + outer, left : left + outer]

@@ -14,17 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from labelwise.arrays import Floats, Indices, Labels, Predictions, floored
+from labelwise.arrays import Floats, Indices, Labels, Predictions, softmax
 from labelwise.config import Learner, Study, canonical, digest
 from labelwise.data.dataset import Dataset
-from labelwise.data.images import ImageSet, Progress
+from labelwise.data.images import ImageSet, Progress, unseen
 from labelwise.errors import InputError
 from labelwise.models.augment import Scale
 from labelwise.models.backbone import Backbone, load_backbone, torch_threads
 from labelwise.models.embeddings import embed_dataset
-from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, dropped
+from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, dropped, inverse_frequency
 from labelwise.models.pixels import on_device, training_pixels
-from labelwise.models.rewrites import fold_batch_norm, rewrite_convolutions, rewritten
+from labelwise.models.rewrites import fold_batch_norm, rewritten
 from labelwise.models.training import (
     STATISTICS_IMAGES,
     Part,
@@ -69,7 +69,7 @@ class Classifier(nn.Module):
 class FineTune:
     """The learner. pixels: (N, H, W, 3) uint8, mapped; model: takes each fit's weights in turn, rewritten for speed.
 
-    fast: whether the backbone's convolutions can be rewritten; kept: the pixels in a GPU's memory, where they fit.
+    kept: the pixels in a GPU's memory, where they fit.
     """
 
     images: ImageSet
@@ -80,7 +80,6 @@ class FineTune:
     model: Classifier
     key: str
     used: dict[str, str]
-    fast: bool = False
     kept: torch.Tensor | None = None
     preparation: Preparation = field(default_factory=Preparation)
     frozen_embeddings: bool = False
@@ -123,11 +122,8 @@ class FineTune:
 
     def _balance(self, labels: Labels, weighting: str) -> torch.Tensor:
         """Return each class's weight (K,): 1, or inverse to its frequency with a mean of 1 over the labels."""
-        weights = np.ones(self.classes, np.float32)
-        if weighting == "inverse":
-            counts = np.bincount(labels, minlength=self.classes)
-            weights = (len(labels) / ((counts > 0).sum() * np.maximum(counts, 1))).astype(np.float32)
-        return torch.from_numpy(weights).to(self.backbone.device)
+        weights = inverse_frequency(labels, self.classes) if weighting == "inverse" else np.ones(self.classes)
+        return torch.from_numpy(weights.astype(np.float32)).to(self.backbone.device)
 
     def _reset(self, seed: int) -> None:
         """Put the initial weights into the model: the backbone's own, and a new head by the seed."""
@@ -149,8 +145,7 @@ class FineTune:
         module.eval()
         if self.backbone.device.type == "cpu":
             probe = self.inputs(np.arange(2))
-            module = fold_batch_norm(module, probe)
-            module = rewrite_convolutions(module, probe) if self.fast else module
+            module = rewritten(fold_batch_norm(module, probe), probe)
         scoring = Classifier(module, self.model.head.in_features, self.classes)
         scoring.head.load_state_dict({"weight": state["head.weight"], "bias": state["head.bias"]})
         return scoring.to(self.backbone.device).eval()
@@ -162,7 +157,7 @@ class FineTune:
 
 @dataclass(frozen=True)
 class FittedFineTune:
-    """A fine-tuned model. state: its weights; scores: what was scored once, so that nothing is scored again."""
+    """A fine-tuned model. state: its weights by name, with which it can be sent to another process."""
 
     learner: FineTune
     state: dict[str, NDArray[Any]]
@@ -199,16 +194,11 @@ class FittedFineTune:
                     passes.append(dropped(features.cpu().numpy(), dropout, start, self._head))
         stochastic = np.concatenate(passes, axis=1) if passes else None
         seconds = time.perf_counter() - started
-        return Predictions(indices, _probabilities(logits), rows, stochastic, seconds, len(indices))
+        return Predictions(indices, softmax(logits), rows, stochastic, seconds, len(indices))
 
     def _head(self, features: Floats) -> Floats:
         """Return the class probabilities of embeddings (n, D): (n, K)."""
-        return _probabilities(features @ self.state["head.weight"].T + self.state["head.bias"])
-
-
-def _probabilities(logits: Floats) -> NDArray[np.float32]:
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return floored(shifted / shifted.sum(axis=1, keepdims=True))
+        return softmax(features @ self.state["head.weight"].T + self.state["head.bias"])
 
 
 def _scoring_batch(pixels: NDArray[np.uint8], device: torch.device) -> int:
@@ -240,10 +230,10 @@ def build(dataset: Dataset, study: Study, progress: Progress) -> FineTune:
     probe = learner.inputs(np.arange(2))
     _check_size(backbone, probe)
     module = rewritten(backbone.module, probe) if device.type == "cpu" else backbone.module
-    fast = module is not backbone.module
-    model = Classifier(module if fast else copy.deepcopy(module), backbone.features, classes)
+    own = copy.deepcopy(module) if module is backbone.module else module  # the backbone keeps its initial weights
+    model = Classifier(own, backbone.features, classes)
     model.to(device).to(memory_format=torch.channels_last)
-    return replace(learner, model=model, fast=fast)
+    return replace(learner, model=model)
 
 
 def _check_size(backbone: Backbone, inputs: torch.Tensor) -> None:
@@ -263,7 +253,7 @@ def _check_size(backbone: Backbone, inputs: torch.Tensor) -> None:
 def calibrate(dataset: Dataset, study: Study) -> Calibration:
     """Time two short fits and the scoring of a few images: some seconds."""
     recipe = study.learner.model_copy(update={"epochs": 1})
-    learner = build(dataset, study.model_copy(update={"learner": recipe}), lambda *_: None)
+    learner = build(dataset, study.model_copy(update={"learner": recipe}), unseen)
     few = np.sort(dataset.pool[np.linspace(0, len(dataset.pool) - 1, min(320, len(dataset.pool))).astype(np.int64)])
     learner.fit(few[:64], dataset.labels[few[:64]], "none", 0, {})  # loads what loads late
     fitted = learner.fit(few, dataset.labels[few], "none", 0, {})

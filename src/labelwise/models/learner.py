@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelwise.arrays import Floats, Indices, Labels, Predictions
 from labelwise.data.images import Progress
@@ -38,6 +39,13 @@ def dropped(features: Floats, dropout: Dropout, start: int, head: Callable[[Floa
     kept = 1 - dropout.rate
     masks = (rng.random(features.shape, np.float32) < np.float32(kept) for _ in range(dropout.passes))
     return np.stack([head(features * mask / np.float32(kept)) for mask in masks])
+
+
+def inverse_frequency(labels: Labels, classes: int) -> NDArray[np.float64]:
+    """Return each class's weight (K,): inverse to its frequency, with a mean of 1 over the labels."""
+    counts = np.bincount(labels, minlength=classes)
+    weights: NDArray[np.float64] = len(labels) / ((counts > 0).sum() * np.maximum(counts, 1).astype(np.float64))
+    return weights
 
 
 class Fitted(Protocol):

@@ -16,6 +16,7 @@ from labelwise.models.backbone import Backbone
 LAYOUT = "1"
 """Part of the cache's key: changes when the way from an image to its pixels does."""
 CHUNK = 256
+CPU = torch.device("cpu")
 
 
 def training_size(images: ImageSet, backbone: Backbone, size: int | None) -> int | None:
@@ -45,7 +46,8 @@ def training_pixels(
         with (target / "pixels.bin").open("wb") as file:
             for start in range(0, len(images), CHUNK):
                 chunk = np.arange(start, min(start + CHUNK, len(images)))
-                file.write(squares(images, chunk, side, crop).tobytes())
+                square = squares(images, chunk, side, crop).permute(0, 2, 3, 1)
+                file.write(square.contiguous().numpy().tobytes())
                 progress("resizing images", int(chunk[-1]) + 1, len(images))
 
     def load(entry: Path) -> NDArray[np.uint8]:
@@ -64,16 +66,23 @@ def on_device(pixels: NDArray[np.uint8], device: torch.device) -> torch.Tensor |
     return kept
 
 
-def squares(images: ImageSet, indices: NDArray[np.int64], size: int, crop: float) -> NDArray[np.uint8]:
-    """Resize the shorter side to size / crop and cut out the centre: (n, size, size, 3) uint8."""
+def squares(
+    images: ImageSet, indices: NDArray[np.int64], size: int, crop: float, device: torch.device = CPU
+) -> torch.Tensor:  # fmt: skip
+    """Resize the shorter side to size / crop and cut out the centre: (n, 3, size, size) in 0..255, channels-last.
+
+    uint8 on the CPU and of decoded images; small images are resized on the device.
+    """
     if images.pixels is None:
-        return images.squares(indices, size, crop)
-    pixels = torch.from_numpy(np.ascontiguousarray(images.pixels[indices])).permute(0, 3, 1, 2)
+        return torch.from_numpy(images.squares(indices, size, crop)).to(device).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(images.pixels[indices]).to(device).permute(0, 3, 1, 2)
     height, width = pixels.shape[2:]
     short = round(size / crop)
     shape = (round(height * short / min(height, width)), round(width * short / min(height, width)))
-    pixels = torch.nn.functional.interpolate(pixels, size=shape, mode="bicubic", antialias=True)
+    if device.type == "cpu":
+        pixels = torch.nn.functional.interpolate(pixels, size=shape, mode="bicubic", antialias=True)
+    else:  # uint8 interpolation exists on the CPU alone; rounding gives the same values
+        smooth = torch.nn.functional.interpolate(pixels.float(), size=shape, mode="bicubic", antialias=True)
+        pixels = smooth.round_().clamp_(0, 255)
     top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
-    square = pixels[:, :, top : top + size, left : left + size].permute(0, 2, 3, 1)
-    result: NDArray[np.uint8] = square.contiguous().numpy()
-    return result
+    return pixels[:, :, top : top + size, left : left + size]

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
-from labelwise.arrays import Floats, Indices, Labels, Predictions, floored
+from labelwise.arrays import Floats, Indices, Labels, Predictions, softmax
 from labelwise.config import Study, digest
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
 from labelwise.models.backbone import load_backbone
 from labelwise.models.embeddings import LAYOUT, Embeddings, embed_dataset, seconds_to_embed
-from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, dropped
+from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, dropped, inverse_frequency
 from labelwise.seeds import generator, integer
 from labelwise.threads import one_thread
 
@@ -92,8 +92,7 @@ class Probe:
         started = time.perf_counter()
         balance = None
         if weighting == "inverse":
-            counts = np.bincount(labels, minlength=self.classes)
-            balance = len(labels) / ((counts > 0).sum() * counts[labels].astype(np.float64))
+            balance = inverse_frequency(labels, self.classes)[labels]
         weights, bias, steps = _regress(self.standardised(indices), labels, self.classes, tuned["penalty"], balance)
         # fold the standardisation in, so that a large pool is scored straight from its stored embeddings
         folded = weights / self.scale[:, None]
@@ -160,10 +159,7 @@ def _regress(
 def _probabilities(
     rows: NDArray[np.float32], weights: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    logits = rows @ weights + bias
-    logits -= logits.max(axis=1, keepdims=True)
-    np.exp(logits, out=logits)
-    return floored(logits / logits.sum(axis=1, keepdims=True))
+    return softmax(rows @ weights + bias)
 
 
 def pool_statistics(features: NDArray[np.float16], pool: Indices) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

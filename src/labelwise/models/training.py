@@ -2,7 +2,8 @@
 
 Two things make it sound with a few hundred labels (study, section on the learner). Batch-norm statistics are
 recomputed from training images before each validation: after four steps an epoch the running averages belong to
-weights long gone. And an epoch counts towards patience only once it stands for enough steps.
+weights long gone. And patience counts
+validations, which are at least a dozen steps apart.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from labelwise.seeds import integer
 
 STATISTICS_IMAGES = 512
 """Training images from which batch-norm statistics are recomputed before a validation."""
-SCORING_BATCH = 256
+VALIDATION_BATCH = 256
+"""Images at once in a validation, and in recomputing statistics for it."""
 FACTOR, PLATEAU = 0.3, 3
 """The plateau schedule: the learning rate times FACTOR after PLATEAU checks without a lower validation loss."""
 CHECK_STEPS = 12
@@ -137,8 +139,8 @@ def _validate(
     model.eval()
     total = weight = 0.0
     with torch.inference_mode():
-        for start in range(0, len(validation.labels), SCORING_BATCH):
-            part = slice(start, start + SCORING_BATCH)
+        for start in range(0, len(validation.labels), VALIDATION_BATCH):
+            part = slice(start, start + VALIDATION_BATCH)
             labels = validation.labels[part]
             losses = functional.cross_entropy(model(scale(validation.pixels[part])), labels, balance, reduction="none")
             total, weight = total + float(losses.sum()), weight + float(balance[labels].sum())
@@ -157,7 +159,7 @@ def recompute_statistics(model: nn.Module, scale: Scale, pixels: torch.Tensor) -
         norm.momentum = None  # torch's way to ask for the plain mean over batches
     model.train()
     with torch.no_grad():
-        for part in _batches(np.arange(len(pixels)), SCORING_BATCH):
+        for part in _batches(np.arange(len(pixels)), VALIDATION_BATCH):
             model(scale(pixels[part[0] : part[-1] + 1]))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

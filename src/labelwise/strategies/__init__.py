@@ -60,7 +60,8 @@ EMBEDDINGS = ("current", "pretrained")
 BASELINE = "stratified"
 """The baseline arm: no strategy, it trains once on the row's stratified subset (and reads hidden labels to draw it)."""
 
-__all__ = ["BASELINE", "STRATEGIES", "Picks", "Strategy", "check_options", "embeddings_of", "run_strategy", "select"]
+__all__ = ["BASELINE", "STRATEGIES", "Picks", "Strategy", "check_options", "embeddings_of", "needs_scores",
+           "run_strategy", "select"]  # fmt: skip
 
 
 def check_options(name: str, options: dict[str, Any]) -> str | None:
@@ -158,6 +159,11 @@ def run_strategy(
         lambda: generator(seed, "select", name, "fixed"), once, **{k: v for k, v in arrays.items() if k in NEEDS},
     )  # fmt: skip
     return STRATEGIES[name].select(ask, **{k: v for k, v in options.items() if k != "embeddings"})
+
+
+def needs_scores(name: str, options: dict[str, Any]) -> bool:
+    """Return whether the current model has to look at the candidates before a strategy can pick."""
+    return bool({*STRATEGIES[name].needs} - {"embeddings"}) or embeddings_of(name, options) == "current"
 
 
 def embeddings_of(name: str, options: dict[str, Any]) -> str:

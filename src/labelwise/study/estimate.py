@@ -16,7 +16,7 @@ from labelwise.data.images import Progress
 from labelwise.data.sources import open_dataset
 from labelwise.models.learner import Calibration
 from labelwise.models.learners import calibrate
-from labelwise.strategies import BASELINE, STRATEGIES, embeddings_of, run_strategy
+from labelwise.strategies import BASELINE, STRATEGIES, embeddings_of, needs_scores, run_strategy
 from labelwise.study.plan import Run, check_study, plan_runs
 from labelwise.study.workers import default_workers
 
@@ -79,10 +79,7 @@ def estimate_study(study: Study, progress: Progress) -> Estimate:
 
 def _scored(run: Run, dataset: Dataset) -> int:
     """Return how many images of the pool a run scores, over all its rounds."""
-    if run.arm.strategy == BASELINE:
-        return 0
-    needs = {*STRATEGIES[run.arm.strategy].needs} - {"embeddings"}
-    if not needs and embeddings_of(run.arm.strategy, run.arm.options) != "current":
+    if run.arm.strategy == BASELINE or not needs_scores(run.arm.strategy, run.arm.options):
         return 0
     return (len(run.labels) - 1) * (len(dataset.pool) if run.arm.pool == "full" else run.budget)
 

@@ -39,8 +39,8 @@ class Kept:
         }
         return Kept(fits, self.tuned, {})
 
-    def add(self, packed: Kept, learner: Learner | None) -> None:
-        """Take in what another worker sent; with a learner, so that the fits can be used."""
+    def add(self, packed: Kept, learner: Learner) -> None:
+        """Take in what another worker sent, and give the fits this worker's learner."""
         for key, shared in packed.fits.items():
             if key not in self.fits:
                 fitted = replace(shared.fitted, learner=learner)  # type: ignore[type-var]

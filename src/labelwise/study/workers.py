@@ -1,8 +1,8 @@
 """Runs on several processes of this machine: one thread each, and one coordinator, which alone writes.
 
-A worker opens the data and builds the learner once (images and embeddings are mapped from the cache, so that memory
-holds them once), then takes one run after another. What a round gives depends neither on the worker nor on how many
-there are.
+A worker opens the data and builds the learner once, then takes one run after another. What comes from the cache
+(decoded images, embeddings) is mapped, so that memory holds it once. What a round gives depends neither on the worker
+nor on how many there are.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from itertools import groupby
 from multiprocessing.connection import Connection, wait
 
 from labelwise.config import Study
+from labelwise.data.images import unseen
 from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError
 from labelwise.models.backbone import pick_device
@@ -74,7 +75,7 @@ class _Coordinator:
     def __init__(self, jobs: list[Job], runner: Runner, recorded: Recorded, workers: int) -> None:
         self.pending, self.runner, self.recorded = list(jobs), runner, recorded
         self.kept: dict[str, Kept] = {}
-        self.cooking: dict[str, str] = {}  # first fits that others wait for: share key -> identity of who makes it
+        self.making: dict[str, str] = {}  # first fits that others wait for: share key -> identity of who makes it
         self.idle = [_Worker(runner, workers) for _ in range(workers)]
         self.workers = workers
         self.busy: dict[Connection, tuple[_Worker, Job]] = {}
@@ -113,7 +114,7 @@ class _Coordinator:
     def _next(self) -> Job | None:
         """Return the next job that does not wait for another worker's first fit, the study's order kept."""
         for job in self.pending:
-            if share_key(job.run) not in self.cooking or self.recorded(job.identity) is not None:
+            if share_key(job.run) not in self.making or self.recorded(job.identity) is not None:
                 self.pending.remove(job)
                 return job
         return None
@@ -122,7 +123,7 @@ class _Coordinator:
         key, state = share_key(job.run), self.recorded(job.identity)
         kept = self.kept.get(key)
         if kept is None and state is None:
-            self.cooking[key] = job.identity
+            self.making[key] = job.identity
         self._drop(key)
         self.busy[worker.connection] = worker, job
         with suppress(OSError):  # it died: that is seen when its answer is read
@@ -130,7 +131,7 @@ class _Coordinator:
 
     def _share(self, job: Job, kept: Kept) -> None:
         key = share_key(job.run)
-        self.cooking.pop(key, None)
+        self.making.pop(key, None)
         self.kept[key] = kept
         self._drop(key)
 
@@ -150,8 +151,8 @@ class _Coordinator:
                 "round (killed, or out of memory?); give fewer --workers, then run the same command again: finished "
                 "rounds are kept"
             )
-        if self.cooking.get(share_key(job.run)) == job.identity:
-            del self.cooking[share_key(job.run)]
+        if self.making.get(share_key(job.run)) == job.identity:
+            del self.making[share_key(job.run)]
         self.pending.insert(0, job)
         self.idle.append(_Worker(self.runner, self.workers))
 
@@ -236,10 +237,8 @@ def _leave_with_parent() -> None:
 
 
 def _build(study: Study, key: str) -> Runner:
-    def silent(_what: str, _done: int, _total: int) -> None: ...
-
-    dataset = open_dataset(study, silent)
-    learner = build_learner(dataset, study, silent)
+    dataset = open_dataset(study, unseen)
+    learner = build_learner(dataset, study, unseen)
     if learner.key != key:
         raise InputError(f"{study.data} changed while the study was starting; run the same command again")
     return Runner(study, dataset, learner)
