@@ -33,6 +33,10 @@ def _share(value: object) -> object:
 Share = Annotated[float, BeforeValidator(_share), Field(gt=0, le=1)]
 
 
+Start = Literal["stratified", "random", "typical"]
+"""How the initial set is drawn. `stratified` reads hidden labels, the others do not."""
+
+
 class Part(BaseModel):
     """Base of every part of a configuration: frozen, and strict about keys."""
 
@@ -90,7 +94,7 @@ class Arm(Part):
     """
 
     strategy: str
-    start: Literal["stratified", "random"] | None = None
+    start: Start | None = None
     pool: Literal["full", "subset"] | None = None
     weighting: Literal["none", "inverse"] | None = None
     options: dict[str, Any] = Field(default_factory=dict, description="the strategy's own options")
@@ -188,7 +192,10 @@ class Study(Part):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], BeforeValidator(_seeds)] = Field(
         (), description="how many, or which; by default 5 where the learner fine-tunes, else 10"
     )
-    start: Literal["stratified", "random"] = "stratified"
+    start: Start = Field(
+        "stratified",
+        description="how the initial set is drawn: by class shares (hidden labels), at random, or the typical images",
+    )
     pool: Literal["full", "subset"] = "full"
     weighting: Literal["none", "inverse"] = "none"
     initial: Initial = Initial()

@@ -137,10 +137,17 @@ def propose(task: Task, state: State) -> Round:
     )
 
 
+def needs_pretrained(arm: Arm) -> bool:
+    """Return whether an arm looks at the embeddings of the backbone before training: its strategy, or its start."""
+    if arm.strategy == BASELINE:
+        return False
+    return arm.start == "typical" or embeddings_of(arm.strategy, arm.options) == "pretrained"
+
+
 def _preparation(task: Task) -> Preparation:
     """Return what was computed once, before the first round: all of it is charged to every run that needs it."""
     own = task.learner.preparation
-    if task.arm.strategy == BASELINE or embeddings_of(task.arm.strategy, task.arm.options) != "pretrained":
+    if not needs_pretrained(task.arm):
         return own
     more = task.learner.pretrained(unseen)[1]
     return Preparation(
@@ -189,7 +196,7 @@ def _pick(task: Task, state: State, found: Shared) -> tuple[Picks, Predictions |
     memory = task.memory if task.learner.frozen_embeddings or whose == "pretrained" else None
     picks = run_strategy(
         task.arm.strategy, candidates, wanted, state.indices, {need: arrays[need] for need in needs},
-        task.arm.options, task.seed, state.round, memory,
+        task.arm.options, task.seed, state.round, memory, classes=found.test.probs.shape[1],
     )  # fmt: skip
     return picks, scores, time.perf_counter() - started
 

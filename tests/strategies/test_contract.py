@@ -110,8 +110,8 @@ def test_what_is_kept_between_rounds_changes_nothing(name: str) -> None:
     for round_ in range(3):
         labelled = np.arange(10 * (round_ + 1))
         candidates = np.arange(len(labelled), N)
-        with_memory = run_strategy(name, candidates, 6, labelled, arrays(), {}, 4, round_, memory)
-        without = run_strategy(name, candidates, 6, labelled, arrays(), {}, 4, round_)
+        with_memory = run_strategy(name, candidates, 6, labelled, arrays(), {}, 4, round_, memory, classes=K)
+        without = run_strategy(name, candidates, 6, labelled, arrays(), {}, 4, round_, classes=K)
         assert with_memory.indices.tolist() == without.indices.tolist()
         assert np.isfinite(with_memory.scores).all()
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from labelwise.strategies import batches, coverage, geometry, representative, run_strategy
+import labelwise
+from labelwise.strategies import batches, coverage, geometry, probcover, run_strategy, typiclust
 from labelwise.strategies.geometry import cluster
 
 N, D, K = 400, 16, 5
@@ -31,7 +32,7 @@ POOL = np.arange(30, N)
 
 def pick(name: str, arrays: dict[str, Any], n: int, labelled: Any = LABELLED, **options: Any) -> Any:
     candidates = np.setdiff1d(np.arange(N), labelled)
-    return run_strategy(name, candidates, n, labelled, arrays, options, 0)
+    return run_strategy(name, candidates, n, labelled, arrays, options, 0, classes=K)
 
 
 @pytest.mark.parametrize("active", [1, 20, 2_048])
@@ -79,7 +80,7 @@ def test_badge_starts_with_the_longest_gradient_and_draws_by_squared_distance(ar
     counts = np.zeros(20)
     draws = 1_000
     for seed in range(draws):
-        picks = run_strategy("badge", candidates, 2, np.empty(0, np.int64), few, {}, seed).indices
+        picks = run_strategy("badge", candidates, 2, np.empty(0, np.int64), few, {}, seed, classes=K).indices
         assert picks[0] == first
         counts[picks[1]] += 1
     assert (np.abs(counts / draws - expected) < 5 * np.sqrt(expected * (1 - expected) / draws) + 1e-9).all()
@@ -92,16 +93,22 @@ def test_badge_draws_stay_exact_when_bounds_are_stale(arrays: dict[str, Any], mo
         monkeypatch.setattr(coverage, "EVERY", every)
         counts = np.zeros(15)
         for seed in range(800):
-            counts[run_strategy("badge", candidates, 6, np.empty(0, np.int64), arrays, {}, seed).indices] += 1
+            counts[
+                run_strategy("badge", candidates, 6, np.empty(0, np.int64), arrays, {}, seed, classes=K).indices
+            ] += 1
         spread.append(counts / 800)
     assert np.abs(spread[0] - spread[1]).max() < 5 * np.sqrt(0.25 * 2 / 800)
 
 
-def test_typiclust_is_its_authors_loop(arrays: dict[str, Any]) -> None:
-    n, neighbours, pool = 40, 20, np.arange(N)
-    picks = pick("typiclust", arrays, n)
+@pytest.mark.parametrize(("clusters", "n", "spare"), [(500, 40, 44), (4, 40, 44), (4, 60, 1), (1, 70, 3), (3, 200, 5)])
+def test_typiclust_is_its_authors_loop(
+    arrays: dict[str, Any], clusters: int, n: int, spare: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(typiclust, "SPARE", spare)
+    neighbours, pool = 20, np.arange(N)
+    picks = pick("typiclust", arrays, n, clusters=clusters)
     unit = arrays["embeddings"] / np.linalg.norm(arrays["embeddings"], axis=1, keepdims=True)
-    found = cluster(arrays["embeddings"], pool, len(LABELLED) + n, _fixed("typiclust")).labels
+    found = cluster(arrays["embeddings"], pool, min(clusters, len(LABELLED) + n), _fixed("typiclust")).labels
     sizes, labels = np.bincount(found), np.bincount(found[LABELLED], minlength=found.max() + 1)
     open_ = found.copy()
     open_[LABELLED] = -1
@@ -159,7 +166,7 @@ def _picked(name: str, arrays: dict[str, Any], n: int, **options: Any) -> tuple[
 
 def test_probcovers_radius_is_the_largest_pure_one(arrays: dict[str, Any]) -> None:
     nodes = np.arange(N)
-    radius = representative._pure_radius(arrays["embeddings"], nodes, 0.95, K, np.random.default_rng(3))
+    radius, _ = probcover.radii(arrays["embeddings"], nodes, 0.95, K, np.random.default_rng(3))
     labels = cluster(arrays["embeddings"], nodes, K, np.random.default_rng(3)).labels
     unit = arrays["embeddings"] / np.linalg.norm(arrays["embeddings"], axis=1, keepdims=True)
     distances = cdist(unit, unit)
@@ -211,7 +218,9 @@ def test_cluster_margin_takes_turns_from_the_smallest_cluster_on(arrays: dict[st
 def test_power_margin_draws_small_margins_more_often(arrays: dict[str, Any]) -> None:
     highest = np.sort(arrays["probs"], axis=1)[:, -2:]
     margin = highest[:, 1] - highest[:, 0]
-    first = [run_strategy("power_margin", POOL, 1, LABELLED, arrays, {}, seed).indices[0] for seed in range(800)]
+    first = [
+        run_strategy("power_margin", POOL, 1, LABELLED, arrays, {}, seed, classes=K).indices[0] for seed in range(800)
+    ]
     expected = (1 - margin[POOL]) / (1 - margin[POOL]).sum()
     small = margin[POOL] < np.median(margin[POOL])
     share = np.isin(first, POOL[small]).mean()
@@ -232,7 +241,7 @@ def test_stratified_margin_takes_each_predicted_class_equally(arrays: dict[str, 
 def test_probcover_minds_labels_that_its_graph_does_not_hold(
     arrays: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(representative, "GRAPH", 100)
+    monkeypatch.setattr(probcover, "GRAPH", 100)
     unit = arrays["embeddings"] / np.linalg.norm(arrays["embeddings"], axis=1, keepdims=True)
     covered = (cdist(unit, unit[LABELLED]) < 0.6).any(axis=1)
     picks = pick("probcover", arrays, 3, radius=0.6)
@@ -246,3 +255,24 @@ def test_dropquery_gives_more_than_it_clusters(arrays: dict[str, Any], monkeypat
 
     monkeypatch.setattr(stochastic, "CLUSTERED", 10)
     assert len(pick("dropquery", arrays, 60).indices) == 60
+
+
+def test_probcovers_graph_is_bounded_and_a_large_radius_said(
+    arrays: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probcover, "NEIGHBOURS", 20)
+    unit = arrays["embeddings"] / np.linalg.norm(arrays["embeddings"], axis=1, keepdims=True)
+    dense = probcover.radii(arrays["embeddings"], np.arange(N), 0.95, K, np.random.default_rng(3))[1]
+    within = [(cdist(unit, unit) < radius).sum(axis=1).mean() - 1 for radius in (dense, dense + 0.02)]
+    assert within[0] <= 20 < within[1]
+    with pytest.warns(RuntimeWarning, match="within the radius 1.5 an image has more than 20 neighbours"):
+        picks = pick("probcover", arrays, 5, radius=1.5)
+    assert picks.indices.tolist() == pick("probcover", arrays, 5, radius=dense).indices.tolist()
+
+
+def test_probcover_does_not_guess_the_number_of_classes(arrays: dict[str, Any]) -> None:
+    given = {"candidates": POOL, "n": 3, "embeddings": arrays["embeddings"]}
+    with pytest.raises(ValueError, match="give `classes`, or option radius"):
+        labelwise.select("probcover", **given)
+    by_probs = labelwise.select("probcover", probs=arrays["probs"], **given)
+    assert by_probs.tolist() == labelwise.select("probcover", classes=K, **given).tolist()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+import labelwise
+from labelwise.arrays import Floats
 from labelwise.config import Study
 from labelwise.data.dataset import Dataset
 from labelwise.data.sources import open_dataset
@@ -27,18 +30,22 @@ def dataset() -> Dataset:
     return open_dataset(study())
 
 
-@pytest.mark.parametrize("start", ["stratified", "random"])
+def embedded() -> Floats:
+    return np.random.default_rng(0).standard_normal((1_797, 8)).astype(np.float16)
+
+
+@pytest.mark.parametrize("start", ["stratified", "random", "typical"])
 def test_starts_and_tuning(dataset: Dataset, start: str) -> None:
     config = study(start=start, arms=["stratified", "margin", "random"])
     subset = draw_subset(dataset, config, config.sizes[0], 0)
     baseline, margin, random = [run for run in plan_runs(config, dataset) if run.seed == 0]
-    sets = [initial_set(dataset, config, subset, run).tolist() for run in (baseline, margin, random)]
+    sets = [initial_set(dataset, config, subset, run, embedded).tolist() for run in (baseline, margin, random)]
     assert sets[0] == subset.indices.tolist()
     assert sets[1] == sets[2]
     assert len(sets[1]) == 30
     assert (set(sets[1]) <= set(subset.indices.tolist())) == (start == "stratified")
     assert set(sets[1]) <= set(dataset.pool.tolist())
-    tuned = [tuning_set(dataset, config, subset, run).tolist() for run in (baseline, margin, random)]
+    tuned = [tuning_set(dataset, config, subset, run, embedded).tolist() for run in (baseline, margin, random)]
     assert tuned[0] == tuned[1] == tuned[2] == sets[1]
 
 
@@ -46,10 +53,22 @@ def test_a_stratified_start_has_the_subsets_shares(dataset: Dataset) -> None:
     config = study(sizes=["40%/10%"], initial={"minimum": 60})
     subset = draw_subset(dataset, config, config.sizes[0], 0)
     run = next(run for run in plan_runs(config, dataset) if run.name == "margin" and run.seed == 0)
-    labels = dataset.labels[initial_set(dataset, config, subset, run)]
+    labels = dataset.labels[initial_set(dataset, config, subset, run, embedded)]
     shares = np.bincount(dataset.labels[subset.indices], minlength=10) / subset.budget
     assert np.abs(np.bincount(labels, minlength=10) - 60 * shares).max() <= 1
     assert len(subset.minority) == 2
+
+
+def test_a_typical_start_reads_no_labels(dataset: Dataset) -> None:
+    config = study(start="typical", arms=["margin", {"strategy": "random", "pool": "subset"}])
+    subset = draw_subset(dataset, config, config.sizes[0], 0)
+    margin, inside = [run for run in plan_runs(config, dataset) if run.seed == 0]
+    hidden = replace(dataset, labels=np.zeros_like(dataset.labels))
+    chosen = initial_set(dataset, config, subset, margin, embedded)
+    assert chosen.tolist() == initial_set(hidden, config, subset, margin, embedded).tolist()
+    expected = labelwise.select("typiclust", candidates=dataset.pool, n=30, embeddings=embedded())
+    assert chosen.tolist() == sorted(expected.tolist())
+    assert set(initial_set(dataset, config, subset, inside, embedded).tolist()) <= set(subset.indices.tolist())
 
 
 def test_pools(dataset: Dataset) -> None:
@@ -59,7 +78,7 @@ def test_pools(dataset: Dataset) -> None:
     assert arm_pool(dataset, subset, by_name["margin"].arm).tolist() == dataset.pool.tolist()
     inside = by_name["margin start=random pool=subset"]
     assert arm_pool(dataset, subset, inside.arm).tolist() == subset.indices.tolist()
-    assert set(initial_set(dataset, config, subset, inside).tolist()) <= set(subset.indices.tolist())
+    assert set(initial_set(dataset, config, subset, inside, embedded).tolist()) <= set(subset.indices.tolist())
 
 
 def test_a_runs_identity_is_its_own(dataset: Dataset) -> None:

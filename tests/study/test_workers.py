@@ -116,10 +116,11 @@ def test_arms_with_equal_starts_share_their_first_fit() -> None:
         "stratified", "random", "margin", {"strategy": "margin", "weighting": "inverse"},
         {"strategy": "margin", "start": "random"}, {"strategy": "random", "start": "random"},
         {"strategy": "margin", "start": "random", "pool": "subset"}, {"strategy": "margin", "pool": "subset"},
+        {"strategy": "margin", "start": "typical"},
     ]  # fmt: skip
     made = study(arms=arms, seeds=1)
     keys = [share_key(run) for run in plan_runs(made, open_dataset(made, lambda *_: None))]
-    assert len(set(keys)) == 5
+    assert len(set(keys)) == 6
     assert keys[1] == keys[2] == keys[7]
     assert keys[4] == keys[5] != keys[6]
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from labelwise.arrays import Indices
 from labelwise.errors import nearest
 from labelwise.seeds import generator
-from labelwise.strategies import batches, coverage, probability, representative, stochastic, typicality
+from labelwise.strategies import batches, coverage, probability, probcover, stochastic, typicality, typiclust
 from labelwise.strategies.table import NEEDS, Ask, Picks, Strategy
 
 STRATEGIES: dict[str, Strategy] = {
@@ -34,9 +34,9 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy("entropy_typicality", "ranks of entropy and of distance to the cluster centre, equally weighted",
                  "the reproduced study's TypiClust", ("probs", "embeddings"), typicality.entropy_typicality),
         Strategy("typiclust", "the most typical image of each large cluster without labels, as published",
-                 "Hacohen et al. 2022", ("embeddings",), representative.typiclust, "pretrained"),
+                 "Hacohen et al. 2022", ("embeddings",), typiclust.typiclust, "pretrained"),
         Strategy("probcover", "the image whose ball covers the most that is not covered yet",
-                 "Yehuda et al. 2022", ("probs", "embeddings"), representative.probcover, "pretrained"),
+                 "Yehuda et al. 2022", ("embeddings",), probcover.probcover, "pretrained"),
         Strategy("coreset", "the image farthest from all that is labelled (k-center greedy)",
                  "Sener & Savarese 2018", ("embeddings",), coverage.coreset),
         Strategy("badge", "k-means++ on the gradients of the last layer",
@@ -96,13 +96,15 @@ def select(
     embeddings: ArrayLike | None = None,
     labelled: ArrayLike | None = None,
     stochastic_probs: ArrayLike | None = None,
+    classes: int | None = None,
     seed: int = 0,
     **options: Any,
 ) -> NDArray[np.int64]:
     """Pick the next images to label: the public call for people with their own training loop.
 
     candidates: (M,) and labelled: (L,) row numbers of the whole data set; probs: (N, K), rows sum to 1;
-    embeddings: (N, D); stochastic_probs: (T, N, K). What the strategy does not need is ignored. Returns
+    embeddings: (N, D); stochastic_probs: (T, N, K); classes: K, where no probabilities say it (only probcover asks, for
+    its number of clusters). What the strategy does not need is ignored. Returns
     min(n, M) distinct row numbers out of `candidates`, best first, the same for the same arguments and seed.
     Errors: ValueError that names what is wrong or missing.
     """
@@ -120,7 +122,9 @@ def select(
         if given[need] is None:
             raise ValueError(f"{strategy} needs {need}, which was not given")
         arrays[need] = _checked(need, np.asarray(given[need]), pool, done)
-    return run_strategy(strategy, pool, n, done, arrays, options, seed).indices
+    known = [np.shape(values)[-1] for values in (probs, stochastic_probs) if values is not None]
+    count = classes or max(known, default=0)
+    return run_strategy(strategy, pool, n, done, arrays, options, seed, classes=count).indices
 
 
 def run_strategy(
@@ -133,11 +137,13 @@ def run_strategy(
     seed: int,
     round_: int = 0,
     memory: dict[str, Any] | None = None,
+    *,
+    classes: int,
 ) -> Picks:
     """Ask a strategy; arguments are taken as valid.
 
-    memory: keeps what depends on the embeddings, the pool and the seed alone from round to round; give it only where
-    the embeddings stay the same.
+    classes: K; memory: keeps what depends on the embeddings, the pool and the seed alone from round to round; give it
+    only where the embeddings stay the same.
     """
     n = min(n, len(candidates))
     if n == 0:
@@ -155,7 +161,7 @@ def run_strategy(
         return memory[key + what]
 
     ask = Ask(
-        rng.permutation(candidates), n, rng, labelled,
+        rng.permutation(candidates), n, rng, labelled, classes,
         lambda: generator(seed, "select", name, "fixed"), once, **{k: v for k, v in arrays.items() if k in NEEDS},
     )  # fmt: skip
     return STRATEGIES[name].select(ask, **{k: v for k, v in options.items() if k != "embeddings"})

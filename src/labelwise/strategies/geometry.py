@@ -21,8 +21,8 @@ CHUNK = 2_048
 """Rows of a block of distances: against 10,000 others, 80 MB a thread."""
 KEPT = 20_000
 """Rows that are held as float32 at once: 100 MB of 1,280 features."""
-FITTED_ON, A_CLUSTER = 10_000, 50
-"""Images that k-means looks at: 10,000, or 50 a cluster if these are more. Of a larger pool it takes a random sample,
+FITTED_ON, A_CLUSTER = 10_000, 20
+"""Images that k-means looks at: 10,000, or 20 a cluster if these are more. Of a larger pool it takes a random sample,
 and every image goes to the nearest centre."""
 PASSES = 10
 """Passes of mini-batch k-means over what it looks at."""
@@ -75,7 +75,7 @@ class Clusters:
 def cluster(embeddings: Floats, pool: Indices, count: int, rng: np.random.Generator) -> Clusters:
     """Cluster the pool's L2-normalised embeddings by k-means (one start), mini-batches above 50 clusters.
 
-    Of a pool above 10,000 images (or 50 a cluster) a random sample is clustered, and every image goes to the nearest
+    Of a pool above 10,000 images (or 20 a cluster) a random sample is clustered, and every image goes to the nearest
     centre.
     """
     enough = max(FITTED_ON, A_CLUSTER * count)

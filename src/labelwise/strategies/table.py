@@ -21,16 +21,17 @@ class Ask:
     """One question to a strategy: which n of the candidates next?
 
     candidates: (M,) unlabelled dataset indices in random order, so that ties fall by the seed; n <= M;
-    labelled: (L,) dataset indices; probs: (N, K); embeddings: (N, D); stochastic_probs: (T, N, K). Rows that are
-    neither candidates nor labelled may hold anything. rng: this round's generator; fixed_rng(): the same generator in
-    every round, for what is computed from the embeddings alone; once(what, make): `make()`, kept under that name as
-    long as the embeddings stay what they are.
+    labelled: (L,) dataset indices; classes: K, or 0 where it is not known; probs: (N, K); embeddings: (N, D);
+    stochastic_probs: (T, N, K). Rows that are neither candidates nor labelled may hold anything. rng: this round's
+    generator; fixed_rng(): the same generator in every round, for what is computed from the embeddings alone;
+    once(what, make): `make()`, kept under that name as long as the embeddings stay what they are.
     """
 
     candidates: Indices
     n: int
     rng: np.random.Generator
     labelled: Indices
+    classes: int
     fixed_rng: Callable[[], np.random.Generator]
     once: Callable[[str, Callable[[], Any]], Any]
     probs: Floats | None = None

@@ -117,6 +117,17 @@ def _time_strategy(name: str, dataset: Dataset, speed: Calibration) -> Callable[
     times = []
     for number in range(2):
         started = time.perf_counter()
-        run_strategy(name, np.arange(size), 64, np.empty(0, np.int64), arrays, {}, 0, number, memory)
+        run_strategy(
+            name,
+            np.arange(size),
+            64,
+            np.empty(0, np.int64),
+            arrays,
+            {},
+            0,
+            number,
+            memory,
+            classes=len(dataset.classes),
+        )
         times.append((time.perf_counter() - started) / size)
     return lambda pool, first: pool * times[0 if first else 1]

@@ -14,11 +14,10 @@ from labelwise.data.dataset import Dataset
 from labelwise.data.sources import open_dataset
 from labelwise.data.subsets import Subset, draw_subset
 from labelwise.errors import InputError
-from labelwise.loop import Round
+from labelwise.loop import Round, needs_pretrained
 from labelwise.models.learner import Learner
 from labelwise.models.learners import build_learner
 from labelwise.records import Store, writing
-from labelwise.strategies import BASELINE, embeddings_of
 from labelwise.study.plan import Run, check_study, plan_runs, run_id
 from labelwise.study.runner import Runner
 from labelwise.study.workers import Job, compute, default_workers
@@ -56,8 +55,7 @@ def run_study(study: Study, out: Path, listener: Listener, workers: int | None =
     dataset = open_dataset(study, listener.work)
     runs = plan_runs(study, dataset)
     learner = build_learner(dataset, study, listener.work)
-    strategies = [(arm.strategy, arm.options) for arm in study.arms if arm.strategy != BASELINE]
-    if any(embeddings_of(*strategy) == "pretrained" for strategy in strategies):
+    if any(map(needs_pretrained, study.arms)):
         learner.pretrained(listener.work)  # here, where progress is seen; workers find it in the cache
     with writing(out) as store:
         _open(store, study, dataset, learner)

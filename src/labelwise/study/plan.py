@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from labelwise.arrays import Indices
+from labelwise.arrays import Floats, Indices
 from labelwise.config import Arm, Row, Study, canonical, digest
 from labelwise.data.dataset import Dataset
 from labelwise.data.subsets import Subset, draw_subset, stratified
 from labelwise.errors import InputError
 from labelwise.models.learners import check_learner
 from labelwise.seeds import generator
-from labelwise.strategies import BASELINE, check_options
+from labelwise.strategies import BASELINE, check_options, run_strategy
 
 PROTOCOL = "1"
 """Part of a run's identity: to be changed with any draw or definition that changes what is recorded."""
@@ -89,26 +90,37 @@ def run_id(run: Run, study: Study, learner_key: str) -> str:
     )  # fmt: skip
 
 
-def initial_set(dataset: Dataset, study: Study, subset: Subset, run: Run) -> Indices:
+Embedded = Callable[[], Floats]
+"""Gives the pretrained embeddings (N, D), which only a typical start looks at."""
+
+
+def initial_set(dataset: Dataset, study: Study, subset: Subset, run: Run, embedded: Embedded) -> Indices:
     """Draw a run's initial labelled set: sorted dataset indices, the same for every arm with the same start and pool.
 
     The baseline arm starts, and ends, with the whole subset.
     """
     if run.arm.strategy == BASELINE:
         return subset.indices
-    return _draw_start(dataset, subset, run, str(run.arm.start), schedule(subset.budget, study)[0])
+    return _draw_start(dataset, subset, run, str(run.arm.start), schedule(subset.budget, study)[0], embedded)
 
 
-def tuning_set(dataset: Dataset, study: Study, subset: Subset, run: Run) -> Indices:
+def tuning_set(dataset: Dataset, study: Study, subset: Subset, run: Run, embedded: Embedded) -> Indices:
     """Return the initial set on which the run's learner is tuned; the baseline takes that of the study's own start."""
     if run.arm.strategy != BASELINE:
-        return initial_set(dataset, study, subset, run)
+        return initial_set(dataset, study, subset, run, embedded)
     size = max(study.initial.minimum, round(study.initial.share * subset.budget))
-    return _draw_start(dataset, subset, run, study.start, min(size, subset.budget))
+    return _draw_start(dataset, subset, run, study.start, min(size, subset.budget), embedded)
 
 
-def _draw_start(dataset: Dataset, subset: Subset, run: Run, start: str, size: int) -> Indices:
-    """Draw `stratified` by the subset's own class shares (reads hidden labels), or `random` from the arm's pool."""
+def _draw_start(dataset: Dataset, subset: Subset, run: Run, start: str, size: int, embedded: Embedded) -> Indices:
+    """Draw `stratified` by the subset's own class shares (reads hidden labels); or from the arm's pool `random`, or
+
+    `typical`: the label-free cold start of Hacohen et al. 2022, TypiClust on the pretrained embeddings.
+    """
+    if start == "typical":
+        pool, none = arm_pool(dataset, subset, run.arm), np.empty(0, np.int64)
+        embeddings, classes = {"embeddings": embedded()}, len(dataset.classes)
+        return np.sort(run_strategy("typiclust", pool, size, none, embeddings, {}, run.seed, classes=classes).indices)
     rng = generator(run.seed, "initial", start, run.row.name, str(run.arm.pool) if start == "random" else "")
     if start == "random":
         return np.sort(rng.choice(arm_pool(dataset, subset, run.arm), size, replace=False))

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from labelwise.arrays import Floats
 from labelwise.config import Study, canonical, digest
 from labelwise.data.dataset import Dataset
+from labelwise.data.images import unseen
 from labelwise.data.subsets import draw_subset
 from labelwise.labelers import LabelEvents, Oracle
 from labelwise.loop import Round, Shared, Task
@@ -60,7 +62,7 @@ class Step:
 def share_key(run: Run) -> str:
     """Return what stands for a run's first fit: runs with equal keys share it."""
     start = "subset" if run.arm.strategy == BASELINE else str(run.arm.start)
-    pool = str(run.arm.pool) if start == "random" else ""
+    pool = str(run.arm.pool) if start in ("random", "typical") else ""
     return digest(canonical(run.row), str(run.seed), start, pool, str(run.arm.weighting))
 
 
@@ -76,7 +78,7 @@ class Runner:
         """Go on with a run from its recorded state (None: from the start); yield each finished round."""
         subset = draw_subset(self.dataset, self.study, run.row, run.seed)
         labels = self.dataset.labels
-        chosen_on = tuning_set(self.dataset, self.study, subset, run)
+        chosen_on = tuning_set(self.dataset, self.study, subset, run, self._embedded)
         if chosen_on.tobytes() not in kept.tuned:
             started = time.perf_counter()
             chosen = self.learner.tune(chosen_on, labels[chosen_on], run.seed)
@@ -87,8 +89,11 @@ class Runner:
         )  # fmt: skip
         labeler, initial = Oracle(labels), None
         if state is None:
-            initial = labeler.label(initial_set(self.dataset, self.study, subset, run))
+            initial = labeler.label(initial_set(self.dataset, self.study, subset, run, self._embedded))
             state = advance(EMPTY, initial)
         for done, events in run_loop(task, state, labeler):
             yield Step(done, initial, events)
             initial = None
+
+    def _embedded(self) -> Floats:
+        return self.learner.pretrained(unseen)[0]
