@@ -25,9 +25,10 @@ format: $(STAMP)
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks.training $(if $(DATA),--data '$(DATA)')
+	$(BIN)/python -m benchmarks.acquisition
 
 $(STAMP)-bench: $(STAMP)
-	@echo "Installing Baal, to compare with: a minute"
+	@echo "Installing Baal and scikit-activeml, to compare with: a minute"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	@touch $@
 

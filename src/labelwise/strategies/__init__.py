@@ -19,6 +19,7 @@ from labelwise.arrays import Indices
 from labelwise.errors import nearest
 from labelwise.seeds import generator
 from labelwise.strategies import batches, coverage, probability, probcover, stochastic, typicality, typiclust
+from labelwise.strategies.geometry import chunks
 from labelwise.strategies.table import NEEDS, Ask, Picks, Strategy
 
 STRATEGIES: dict[str, Strategy] = {
@@ -201,12 +202,12 @@ def _checked(need: str, array: NDArray[Any], candidates: Indices, labelled: Indi
     if largest >= rows:
         raise ValueError(f"{need} has {rows} rows, but row {largest} was given; it must cover the whole data set")
     read = candidates if need != "embeddings" else np.concatenate([candidates, labelled])  # clusters hold both
-    values = array[..., read, :]
-    if not np.isfinite(values).all():
-        raise ValueError(f"{need} holds NaN or infinite values at rows that were given")
-    if need != "embeddings":
-        if array.shape[-1] < 2:
-            raise ValueError(f"{need} has {array.shape[-1]} class; at least 2 are needed")
-        if values.size and (values.min() < -1e-6 or np.abs(values.sum(axis=-1) - 1).max() > 1e-2):
+    if need != "embeddings" and array.shape[-1] < 2:
+        raise ValueError(f"{need} has {array.shape[-1]} class; at least 2 are needed")
+    for part in chunks(len(read)):  # a large pool may be mapped: it is not held at once
+        values = array[..., read[part], :]
+        if not np.isfinite(values).all():
+            raise ValueError(f"{need} holds NaN or infinite values at rows that were given")
+        if need != "embeddings" and (values.min() < -1e-6 or np.abs(values.sum(axis=-1) - 1).max() > 1e-2):
             raise ValueError(f"{need} holds rows that are not probabilities (they must be >= 0 and sum to 1)")
     return array

@@ -32,6 +32,7 @@ def coreset(ask: Ask) -> Picks:
     if len(ask.labelled):
         active, outside = _farthest(bounds)
     taken = rows(ask.embeddings, ask.candidates[active])
+    lengths = np.einsum("ij,ij->i", taken, taken)
     with one_thread():
         for number in range(ask.n):
             best = int(active[bounds[active].argmax()])
@@ -41,10 +42,12 @@ def coreset(ask: Ask) -> Picks:
                 known = number
                 active, outside = _farthest(bounds)
                 taken = rows(ask.embeddings, ask.candidates[active])
+                lengths = np.einsum("ij,ij->i", taken, taken)
                 best = int(active[bounds[active].argmax()])
             chosen[number], scores[number] = best, bounds[best]
-            distances = squared_distances(taken, rows(ask.embeddings, ask.candidates[[best]]))[:, 0]
-            bounds[active] = np.minimum(bounds[active], distances)
+            picked = rows(ask.embeddings, ask.candidates[[best]])[0]
+            distances = lengths + picked @ picked - 2 * (taken @ picked)
+            bounds[active] = np.minimum(bounds[active], np.maximum(distances, 0))
             bounds[best] = -1.0
     return Picks(ask.candidates[chosen], np.sqrt(np.where(np.isfinite(scores), np.maximum(scores, 0), 0.0)))
 

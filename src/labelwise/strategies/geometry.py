@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 
 from labelwise.arrays import Floats, Indices
@@ -82,9 +82,11 @@ def cluster(embeddings: Floats, pool: Indices, count: int, rng: np.random.Genera
     fitted = pool if len(pool) <= enough else np.sort(rng.choice(pool, enough, replace=False))
     count = min(count, len(fitted))
     state = int(rng.integers(2**31 - 1))
+    taken = rows(embeddings, fitted, unit=True)
     if count > MANY_CLUSTERS:
         model = MiniBatchKMeans(
-            count, n_init=1, batch_size=5_000, max_iter=PASSES, init_size=max(5_000, 3 * count), random_state=state
+            count, init=_first_centres(taken, count, state), n_init=1, batch_size=5_000, max_iter=PASSES,
+            random_state=state,
         )  # fmt: skip
     else:  # elkan: the same result as lloyd in half the time; for one cluster it warns
         algorithm = "elkan" if count > 1 else "lloyd"
@@ -92,11 +94,24 @@ def cluster(embeddings: Floats, pool: Indices, count: int, rng: np.random.Genera
     # one thread: with several, scikit-learn adds up centres in the order in which they finish
     with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than clusters
-        labels = model.fit_predict(rows(embeddings, fitted, unit=True))
+        labels = model.fit_predict(taken)
     centres = model.cluster_centers_.astype(np.float32)
     if len(fitted) < len(pool):
         labels = nearest(embeddings, pool, centres)
     return Clusters(pool, labels.astype(np.int64), centres)
+
+
+def _first_centres(taken: NDArray[np.float32], count: int, state: int) -> NDArray[np.float32]:
+    """Draw centres (count, D) by k-means++ from three images a centre.
+
+    float64, since scikit-learn would convert float32 again for every centre, which takes most of the time.
+    """
+    some = taken[np.sort(np.random.default_rng(state).choice(len(taken), min(len(taken), 3 * count), replace=False))]
+    with one_thread():
+        centres: NDArray[np.float32] = kmeans_plusplus(some.astype(np.float64), count, random_state=state)[0].astype(
+            np.float32
+        )
+    return centres
 
 
 def nearest(embeddings: Floats, indices: Indices, centres: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from labelwise.arrays import Floats, Indices
-from labelwise.strategies.geometry import chunks, cluster, rows, squared_distances
+from labelwise.strategies.geometry import by_chunks, chunks, cluster, rows, squared_distances
 from labelwise.strategies.table import Ask, Picks
-from labelwise.threads import one_thread
 
 SMALLEST = 5
 """Images up to which a cluster is too small, where there are larger ones (the authors' code)."""
 LARGEST = 5_000
 """Images of a cluster among which neighbours are looked for: of a larger one a random sample."""
+AT_ONCE = 16
+"""Clusters that a core looks at before it takes others."""
 SPARE = 44
 """Neighbours beyond those that typicality looks at: as many picks can leave before they are looked for anew."""
 
@@ -39,14 +40,20 @@ def typiclust(
     count = min(clusters, len(ask.labelled) + ask.n)
     found = ask.once(f"clusters {count}", lambda: cluster(embeddings, pool, count, ask.fixed_rng()))
     members = _members(ask, found.of(ask.candidates), found.of(ask.labelled), len(found.centres))
-    picks = []
-    with one_thread():
-        for turn, (own, wanted) in enumerate(zip(members, _turns(list(map(len, members)), ask.n), strict=True)):
-            best, typical = _most_typical(embeddings, ask.candidates[own], wanted, neighbours, ask.rng)
-            picks += [(lap, turn, own[i], value) for lap, (i, value) in enumerate(zip(best, typical, strict=True))]
-    picks.sort(key=lambda pick: pick[:2])  # in the order in which the clusters take turns
-    chosen = np.array([position for _, _, position, _ in picks], np.int64)
-    return Picks(ask.candidates[chosen], np.array([value for *_, value in picks]))
+    wanted = _turns(list(map(len, members)), ask.n)
+    others = [own if len(own) <= LARGEST else ask.rng.choice(own, LARGEST, replace=False) for own in members]
+
+    def look(part: slice) -> list[tuple[int, int, int, float]]:
+        found = []
+        for turn in range(part.start, part.stop):
+            own, near = ask.candidates[members[turn]], ask.candidates[others[turn]]
+            picks = _most_typical(embeddings, own, near, wanted[turn], neighbours)
+            found += [(lap, turn, int(own[i]), value) for lap, (i, value) in enumerate(picks)]
+        return found
+
+    # in the order in which the clusters take turns
+    picks = sorted(pick for part in by_chunks(look, len(members), AT_ONCE) for pick in part)
+    return Picks(np.array([index for _, _, index, _ in picks]), np.array([value for *_, value in picks]))
 
 
 def _turns(sizes: list[int], n: int) -> list[int]:
@@ -124,22 +131,20 @@ class _Neighbours:
 
 
 def _most_typical(
-    embeddings: Floats, members: Indices, wanted: int, neighbours: int, rng: np.random.Generator
-) -> tuple[list[int], list[float]]:
-    """Pick a cluster's most typical image `wanted` times, each time without those picked before: positions, values."""
-    best: list[int] = []
-    values: list[float] = []
+    embeddings: Floats, members: Indices, others: Indices, wanted: int, neighbours: int
+) -> list[tuple[int, float]]:
+    """Pick a cluster's most typical image `wanted` times, each time without those picked before: positions, values.
+
+    others: those of the members among whom neighbours are looked for.
+    """
     if wanted == 0:
-        return best, values
-    near = _Neighbours(
-        embeddings, members, members if len(members) <= LARGEST else rng.choice(members, LARGEST, replace=False),
-        neighbours,
-    )  # fmt: skip
-    open_ = np.ones(len(members), bool)
+        return []
+    near, open_ = _Neighbours(embeddings, members, others, neighbours), np.ones(len(members), bool)
+    picks: list[tuple[int, float]] = []
     for _ in range(wanted):
-        best.append(int(np.where(open_, near.typical, -np.inf).argmax()))
-        values.append(float(near.typical[best[-1]]))
-        open_[best[-1]] = False
-        if len(best) < wanted:
-            near.leave(best[-1])
-    return best, values
+        best = int(np.where(open_, near.typical, -np.inf).argmax())
+        picks.append((best, float(near.typical[best])))
+        open_[best] = False
+        if len(picks) < wanted:
+            near.leave(best)
+    return picks
