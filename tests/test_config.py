@@ -130,3 +130,13 @@ def test_every_field_has_a_check_beside_it() -> None:
         return [name for name, field in part.model_fields.items() if field.annotation is object]
 
     assert not any(fields(part) for part in (Study, Arm, Row))
+
+
+def test_an_override_that_is_wrong_is_named_in_the_files_place(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("sizes: [3%]\n")
+    with pytest.raises(InputError, match=r"^--set learner\.lr=-1: learner\.lr: "):
+        load_study(file, ["seeds=2", "learner.lr=-1"])
+    file.write_text("learner: {lr: -1}\n")
+    with pytest.raises(InputError, match=f"^{file}: learner.lr: "):
+        load_study(file, ["seeds=2"])

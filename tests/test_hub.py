@@ -48,7 +48,7 @@ def test_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("error", "why"),
     [
-        (urllib.error.URLError(OSError("no such name")), "cannot be reached (no such name)"),
+        (urllib.error.URLError(OSError(-2, "no such name")), "cannot be reached (no such name)"),
         (TimeoutError("timed out"), "cannot be reached (timed out)"),
         (http.client.BadStatusLine("nonsense"), "cannot be reached (nonsense)"),
         (status(403), "answers 403"),
@@ -63,7 +63,7 @@ def test_unreachable_is_one_line_at_once_unless_there_is_a_copy(
     with pytest.raises(InputError) as raised:
         hub.require_hub("it", cached=False, otherwise="do so")
     message = str(raised.value)
-    assert message.startswith("it is not on this machine and https://huggingface.co ")
+    assert message.startswith("it: not on this machine, and https://huggingface.co ")
     assert why in message
     assert message.endswith("; do so")
     assert "\n" not in message

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from labelwise.errors import InputError, nearest
 
@@ -250,6 +251,7 @@ def load_study(path: Path, overrides: Iterable[str] = (), data: str | None = Non
 
     Errors: InputError with one line that says what is wrong, where, and the nearest known key or value.
     """
+    overrides = list(overrides)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -268,7 +270,17 @@ def load_study(path: Path, overrides: Iterable[str] = (), data: str | None = Non
     try:
         return Study.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error)}") from None
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")  # a typo explains most
+        raise InputError(f"{_given_in(first['loc'], overrides, path)}: {_explain(first)}") from None
+
+
+def _given_in(where: tuple[int | str, ...], overrides: Iterable[str], path: Path) -> str:
+    """Return who gave the value at `where`: the file, or an override in its place."""
+    for item in overrides:
+        key = item.partition("=")[0].strip().split(".")
+        if key == [str(part) for part in where[: len(key)]]:
+            return f"--set {item}"
+    return str(path)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -305,9 +317,8 @@ def _assign(values: dict[str, Any], key: str, value: Any, item: str) -> None:
     values[last] = value
 
 
-def _explain(error: ValidationError) -> str:
-    """Turn pydantic's first complaint into one line with the nearest known key or value."""
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")  # a mistyped key explains most
+def _explain(first: ErrorDetails) -> str:
+    """Turn a complaint of pydantic's into one line with the nearest known key or value."""
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key '{where}'{nearest(str(first['loc'][-1]), _known_keys(first['loc'][:-1]))}"

@@ -25,7 +25,7 @@ def require_hub(what: str, *, cached: bool, otherwise: str) -> bool:
         return True
     if cached:
         return False
-    raise InputError(f"{what} is not on this machine and {why}; {otherwise}")
+    raise InputError(f"{what}: not on this machine, and {why}; {otherwise}")
 
 
 def _unreachable() -> str | None:
@@ -38,7 +38,8 @@ def _unreachable() -> str | None:
     except urllib.error.HTTPError as error:
         return f"{endpoint} answers {error.code} {error.reason}" if error.code in REFUSALS else None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return f"{endpoint} cannot be reached ({getattr(error, 'reason', None) or error})"
+        reason = getattr(error, "reason", None) or error
+        return f"{endpoint} cannot be reached ({getattr(reason, 'strerror', None) or reason})"
 
 
 def go_offline() -> None:

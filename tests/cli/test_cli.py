@@ -149,7 +149,7 @@ def test_lists(command: str) -> None:
         (["run", "studies/digits.yaml", "--set", "siezs=1"], "did you mean 'sizes'?"),
         (["run", "studies/digits.yaml", "--data", "no/folder"], "there is no file or folder no/folder"),
         (["run", "studies/digits.yaml", "--set", "sizes=[100000]"], "larger than the pool"),
-        (["run", "studies/digits.yaml", "--set", "learner.backbone=efficientnet_b0"], "is not on this machine"),
+        (["run", "studies/digits.yaml", "--set", "learner.backbone=efficientnet_b0"], "not on this machine"),
         (["run", "studies/digits.yaml", "--set", "learner.weights=x.pth"], "neither a file nor"),
         (["plan", "studies/digits.yaml", "--set", "arms=[margn]"], "did you mean 'margin'?"),
         (["run", "studies/balanced.yaml"], "name a local copy with --data"),

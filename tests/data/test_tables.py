@@ -263,9 +263,7 @@ def test_of_several_columns_the_best_known_is_taken(monkeypatch: pytest.MonkeyPa
 def test_offline_is_one_line_at_once(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     name = data.removeprefix("hub:").replace("cifar10", "uoft-cs/cifar10")
-    expected = (
-        f"the data set {name} is not on this machine and HF_HUB_OFFLINE is set; name a local copy with --data DIR"
-    )
+    expected = f"the data set {name}: not on this machine, and HF_HUB_OFFLINE is set; name a local copy with --data DIR"
     assert refused(data) == expected
 
 
