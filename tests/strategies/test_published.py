@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 import labelwise
-from labelwise.strategies import batches, coverage, geometry, probcover, run_strategy, typiclust
+from labelwise.strategies import batches, coverage, geometry, probcover, run_strategy, typicality, typiclust
 from labelwise.strategies.geometry import cluster
 
 N, D, K = 400, 16, 5
@@ -276,3 +276,31 @@ def test_probcover_does_not_guess_the_number_of_classes(arrays: dict[str, Any]) 
         labelwise.select("probcover", **given)
     by_probs = labelwise.select("probcover", probs=arrays["probs"], **given)
     assert by_probs.tolist() == labelwise.select("probcover", classes=K, **given).tolist()
+
+
+def test_numbers_of_clusters_by_rule(arrays: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def noted(embeddings: Any, pool: Any, count: int, rng: Any) -> Any:
+        asked.append(count)
+        return cluster(embeddings, pool, count, rng)
+
+    monkeypatch.setattr(typicality, "cluster", noted)
+    for rule, count in (("classes", K), ("batch", 7), ("labels+batch", 37), ("sqrt", 20), (11, 11)):
+        asked.clear()
+        pick("entropy_typicality", arrays, 7, clusters=rule)
+        assert asked == [count]
+    asked.clear()
+    pick("entropy_typicality", arrays, 7, clusters="adaptive")
+    assert asked[:-1] == [round(K * factor) for factor in typicality.FACTORS]
+    assert asked[-1] in asked[:-1]
+
+
+def test_adaptive_finds_clusters_that_are_there(arrays: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    embeddings = 5 * np.eye(D)[rng.integers(2 * K, size=N) % D] + 0.01 * rng.standard_normal((N, D))
+    pool, kept = np.arange(N), {}
+    given = {"embeddings": embeddings.astype(np.float32), "probs": arrays["probs"]}
+    options = {"clusters": "adaptive"}
+    run_strategy("entropy_typicality", pool, 5, pool[:0], given, options, 0, 0, kept, classes=K)
+    assert [value for key, value in kept.items() if key.endswith("adaptive")] == [2 * K]
