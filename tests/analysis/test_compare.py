@@ -30,7 +30,8 @@ def some(values: dict[str, list[float]], **parts: dict[str, str]) -> pd.DataFram
     """Invent finished runs of one row: arm -> accuracies by seed."""
     return pd.DataFrame([
         {"row": "3%", "arm": arm, "seed": seed, "accuracy": value,
-         **{"strategy": arm, "start": "stratified", "pool": "full", "weighting": "none", "labeler": "truth"}, **parts.get(arm, {})}
+         **{"strategy": arm, "start": "stratified", "pool": "full", "weighting": "none",
+            "labeler": "truth"}, **parts.get(arm, {})}
         for arm, column in values.items() for seed, value in enumerate(column) if not np.isnan(value)
     ])  # fmt: skip
 

@@ -29,8 +29,8 @@ def section(store: Store, content: Content, folder: Path) -> list[Section]:
     shares = noise(counted)
     lines = [
         "Here annotators answer, and some of their answers are wrong, in training and in validation; the test set's "
-        "labels are true. The same image gets the same answer in every arm of a seed. With an overlap each answer is a label "
-        "bought, the majority counts, and N counts images.",
+        "labels are true. The same image gets the same answer in every arm of a seed. With an overlap each answer is a "
+        "label bought, the majority counts, and N counts images.",
         *[_line(c) for c in dicts(found)],
     ]
     figures = []

@@ -46,6 +46,7 @@ def section(store: Store, content: Content, folder: Path) -> list[Section]:
     compared = analysis.starts(content.runs)
     lines = [
         *_about(card, content), *_initial(initial), *_accuracy(analysis.by_class(reliable)), *_times(content),
+        *_chosen(content),
         *[f"Row {row}. {line}" for row in content.rows for line in analysis.said(compared, row)],
         *([PUBLISHED] if card["title"].startswith("CLIP") else []),
     ]  # fmt: skip
@@ -73,8 +74,8 @@ def _about(card: dict[str, Any], content: Content) -> list[str]:
     lines = [
         f"{card['note']}",
         f"The initial images are those of highest confidence, equally many a predicted class, {where}. They count "
-        "against N and are not bought; later rounds buy labels. The arms marked (true labels) or zero-shot-true start with the "
-        "same images and buy their labels.",
+        "against N and are not bought; later rounds buy labels. The arms marked (true labels) or zero-shot-true "
+        "start with the same images and buy their labels.",
     ]
     if content.study.zero_shot.pool == "subset":
         lines.append("The subset itself is drawn by hidden labels: with a pool of uneven classes this start has a help "
@@ -117,6 +118,23 @@ def _accuracy(classes: pd.DataFrame) -> list[str]:
             f"({low['gap'] * 100:+.0f} points)."
         )
     return lines
+
+
+def _chosen(content: Content) -> list[str]:
+    """Say where a probe's penalty, chosen on each arm's own initial labels, differs between the starts."""
+    starts = content.rounds.drop_duplicates("arm").set_index("arm")["start"]
+    found: dict[str, set[float]] = {}
+    for arm, chosen in zip(content.started["arm"], content.started["chosen"], strict=True):
+        if "penalty" in chosen:
+            kind = "the model's images" if starts[arm] in ZERO_SHOT_STARTS else "the usual start"
+            found.setdefault(kind, set()).add(float(chosen["penalty"]))
+    if len({frozenset(values) for values in found.values()}) < 2:
+        return []
+    said = "; ".join(f"{kind}: {', '.join(f'{p:g}' for p in sorted(values))}" for kind, values in found.items())
+    return [
+        f"The probe's penalty is chosen on each arm's own initial labels, and differs ({said}): a part of what the "
+        "starts change, above all in loss, comes from this choice and not from the labels."
+    ]
 
 
 def _times(content: Content) -> list[str]:

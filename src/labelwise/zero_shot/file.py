@@ -64,11 +64,12 @@ def _checked(joined: Joined, dataset: Dataset) -> NDArray[np.float64]:
     """Return (n, K) probabilities in the order of the classes. Errors: InputError that names the first bad row."""
     columns = []
     for name in dataset.classes:
+        column = joined.values(name, "for the class")
+        if column.dtype == object:  # an empty cell of a CSV file
+            column = np.where(column == "", np.nan, column)
         try:
-            columns.append(np.asarray(joined.values(name, "for the class"), dtype=np.float64))
-        except (ValueError, TypeError) as error:
-            if isinstance(error, InputError):
-                raise
+            columns.append(column.astype(np.float64))
+        except (ValueError, TypeError):
             raise InputError(f"{joined.path}: the column '{name}' holds something that is no number") from None
     values = np.stack(columns, axis=1)
     total = values.sum(axis=1)
