@@ -71,11 +71,12 @@ def section(store: Store, content: Content, folder: Path) -> list[Section]:
 def _about(card: dict[str, Any], content: Content) -> list[str]:
     """Say what the model is, how it was used, and how good it is alone."""
     where = {"subset": "inside the row's subset", "full": "in the full pool"}[content.study.zero_shot.pool]
+    true = "start=zero-shot-true" if card["name"] == "zero-shot" else f"start={card['name']} (true labels)"
     lines = [
         f"{card['note']}",
         f"The initial images are those of highest confidence, equally many a predicted class, {where}. They count "
-        "against N and are not bought; later rounds buy labels. The arms marked (true labels) or zero-shot-true "
-        "start with the same images and buy their labels.",
+        "against N and are not bought; later rounds buy labels. The arms "
+        f"with {true} start with the same images and buy their labels.",
     ]
     if content.study.zero_shot.pool == "subset":
         lines.append("The subset itself is drawn by hidden labels: with a pool of uneven classes this start has a help "
