@@ -23,6 +23,7 @@ from labelwise.data.subsets import draw_subset
 from labelwise.errors import InputError
 from labelwise.records import reading
 from labelwise.report import write_report
+from labelwise.study import workers
 from labelwise.study.executor import run_study
 from labelwise.study.plan import Run, run_id
 
@@ -280,6 +281,26 @@ def test_the_report_on_annotators(noisy: Path, tmp_path: Path) -> None:
     assert "Annotators that err" in page
     assert "margin labeler=error 30% x3" in page
     assert (tmp_path / "figures" / "wrong-20pct.pdf").is_file()
+
+
+def test_a_zero_shot_start_of_the_whole_study(guesses: Path, tmp_path: Path) -> None:
+    """The baseline asks no model: it has true labels, and is tuned on a stratified draw."""
+    config = study(["stratified", "margin"], guesses, start="zero-shot", seeds=1)
+    run_study(config, tmp_path, fake.Silent())
+    store = reading(tmp_path)
+    frame = results.rounds(store).set_index("arm")
+    assert frame.loc["stratified", "labels_pseudo"] == 0
+    assert (frame.loc["margin", "labels_pseudo"] == 40).all()
+    assert initial_labels(wrong(results.details(store)))["labels_pseudo"].tolist() == [40]
+    assert "Labels from the file guesses.parquet" in write_report(store, tmp_path / "report").read_text()
+
+
+def test_several_workers_give_equal_records(guesses: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "work", fake.work)
+    config = study([*STARTS[:4], NOISY[1]], guesses, seeds=1)
+    for number in (1, 2):
+        run_study(config, tmp_path / str(number), fake.Silent(), workers=number)
+    assert reading(tmp_path / "1").digest() == reading(tmp_path / "2").digest()
 
 
 def test_clip_end_to_end(tmp_path: Path, cache: Path) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 from labelwise.analysis.results import KEYS, dicts
 from labelwise.analysis.statistics import holm, paired_t, t_interval
 from labelwise.parts import ZERO_SHOT_STARTS
+from labelwise.strategies import BASELINE
 
 PSEUDO, TRUE = ZERO_SHOT_STARTS
 SAME = ["strategy", "pool", "weighting", "labeler"]
@@ -74,7 +75,7 @@ def initial_labels(wrong: pd.DataFrame) -> pd.DataFrame:
     Columns: row, n seeds, labels_pseudo, wrong, share, low, high (95 % over seeds). wrong: as of `labels.wrong`. Every
     arm with this start has the same ones, so they are counted once a seed.
     """
-    first = wrong[(wrong["start"] == PSEUDO) & (wrong["round"] == 0)].drop_duplicates(["row", "seed"])
+    first = wrong[(wrong["labels_pseudo"] > 0) & (wrong["round"] == 0)].drop_duplicates(["row", "seed"])
     rows = []
     for row, part in first.groupby("row", sort=False):
         found = t_interval(part["share"])
@@ -141,7 +142,8 @@ def along_bought(rounds: pd.DataFrame) -> pd.DataFrame:
 
 def seconds(rounds: pd.DataFrame) -> pd.DataFrame:
     """Return the model's seconds beside the training's: a row a (row, arm) with such a start, means over the seeds."""
-    done = rounds[(rounds["status"] == "done") & rounds["start"].isin(ZERO_SHOT_STARTS)]
+    own = rounds["start"].isin(ZERO_SHOT_STARTS) & (rounds["strategy"] != BASELINE)  # the baseline asks no model
+    done = rounds[(rounds["status"] == "done") & own]
     runs = done.groupby([*KEYS], sort=False)[["seconds_zero_shot", "seconds_train"]].sum().reset_index()
     return runs.groupby(["row", "arm"], sort=False)[["seconds_zero_shot", "seconds_train"]].mean().reset_index()
 

@@ -22,6 +22,7 @@ from labelwise.report.figures import curves_figure
 from labelwise.report.section import Section, drawn, file_name, styled
 from labelwise.report.style import INK, MUTED, SERIES, WIDTH, arm_styles, plain
 from labelwise.report.tables import Cell, Table
+from labelwise.strategies import BASELINE
 
 EFFECTS = {"both": "labels and images", "images": "images alone", "errors": "wrong labels alone"}
 COLUMNS = ("accuracy", "area", "loss", "seconds_train", "epochs")
@@ -123,10 +124,11 @@ def _accuracy(classes: pd.DataFrame) -> list[str]:
 
 def _chosen(content: Content) -> list[str]:
     """Say where a probe's penalty, chosen on each arm's own initial labels, differs between the starts."""
-    starts = content.rounds.drop_duplicates("arm").set_index("arm")["start"]
+    asking = content.rounds[content.rounds["strategy"] != BASELINE]
+    starts = asking.drop_duplicates("arm").set_index("arm")["start"]
     found: dict[str, set[float]] = {}
     for arm, chosen in zip(content.started["arm"], content.started["chosen"], strict=True):
-        if "penalty" in chosen:
+        if arm in starts.index and "penalty" in chosen:
             kind = "the model's images" if starts[arm] in ZERO_SHOT_STARTS else "the usual start"
             found.setdefault(kind, set()).add(float(chosen["penalty"]))
     if len({frozenset(values) for values in found.values()}) < 2:
