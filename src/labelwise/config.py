@@ -13,35 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from labelwise.errors import InputError, nearest
+from labelwise.parts import ZERO_SHOT_STARTS, Labeling, Part, Share, Start, ZeroShot, as_list, as_names
 
 LITE0 = "efficientnet_lite0"
-
-
-def _share(value: object) -> object:
-    """Read `3%` or `0.03` as the share 0.03."""
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            value = float(value.strip()[:-1]) / 100
-        except ValueError:
-            raise ValueError(f"'{value}' is not a percentage; write for example 3%") from None
-    return value
-
-
-Share = Annotated[float, BeforeValidator(_share), Field(gt=0, le=1)]
-
-
-Start = Literal["stratified", "random", "typical"]
-"""How the initial set is drawn. `stratified` reads hidden labels, the others do not."""
-
-
-class Part(BaseModel):
-    """Base of every part of a configuration: frozen, and strict about keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Row(Part):
@@ -91,13 +69,14 @@ class Row(Part):
 class Arm(Part):
     """One way of spending the labels: its parts are fields here, in the records and in the results.
 
-    `start`, `pool` and `weighting` left out are the study's own. Short form: the strategy's name.
+    `start`, `pool`, `weighting` and `labeler` left out are the study's own. Short form: the strategy's name.
     """
 
     strategy: str
     start: Start | None = None
     pool: Literal["full", "subset"] | None = None
     weighting: Literal["none", "inverse"] | None = None
+    labeler: Labeling | None = None
     options: dict[str, Any] = Field(default_factory=dict, description="the strategy's own options")
 
     @model_validator(mode="before")
@@ -161,18 +140,12 @@ def _seeds(value: object) -> object:
     return value
 
 
-def _listed(value: object) -> object:
-    """Read a single row or arm as a list of one."""
-    return [value] if isinstance(value, str | int | float | dict) and not isinstance(value, bool) else value
-
-
-def _names(value: object) -> object:
-    """Read class names that YAML takes for numbers, as `[3, 5]`."""
-    return [str(name) for name in value] if isinstance(value, list) else value
-
-
 POSTER_SEEDS = {"finetune": 5}
 """Seeds by kind of learner: the poster's own five where it fine-tunes, ten where a run takes seconds."""
+
+
+PARTS = ("start", "pool", "weighting", "labeler")
+"""The parts of an arm that a study sets for all of them."""
 
 
 class Study(Part):
@@ -181,24 +154,23 @@ class Study(Part):
     name: Annotated[str, Field(pattern=r"^\w[\w.\- ]*$")] = "study"
     question: str = Field("", description="what the study asks, for the report")
     data: str = Field("cifar10", description="a source's name, hub:owner/name, or a path")
-    sizes: Annotated[tuple[Row, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
+    sizes: Annotated[tuple[Row, ...], BeforeValidator(as_list), Field(min_length=1)] = Field(
         (Row(share=1.0),), description="the rows: 3%, 10%/1%, 500"
     )
-    minority: Annotated[int | tuple[str, ...], BeforeValidator(_names)] = Field(
+    minority: Annotated[int | tuple[str, ...], BeforeValidator(as_names)] = Field(
         2, description="minority classes: how many (drawn by the seed), or which"
     )
-    arms: Annotated[tuple[Arm, ...], BeforeValidator(_listed), Field(min_length=1)] = tuple(
+    arms: Annotated[tuple[Arm, ...], BeforeValidator(as_list), Field(min_length=1)] = tuple(
         Arm(strategy=name) for name in ("stratified", "random", "uncertainty", "margin", "entropy_typicality")
     )
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], BeforeValidator(_seeds)] = Field(
         (), description="how many, or which; by default 5 where the learner fine-tunes, else 10"
     )
-    start: Start = Field(
-        "stratified",
-        description="how the initial set is drawn: by class shares (hidden labels), at random, or the typical images",
-    )
+    start: Start = Field("stratified", description="how the initial set is drawn: see parts.Start")
     pool: Literal["full", "subset"] = "full"
     weighting: Literal["none", "inverse"] = "none"
+    labeler: Labeling = Labeling()
+    zero_shot: ZeroShot = ZeroShot()
     initial: Initial = Initial()
     acquisition: Share = Field(0.05, description="labels bought a round, as a share of the budget N")
     learner: Learner = Learner()
@@ -209,10 +181,7 @@ class Study(Part):
     @model_validator(mode="after")
     def _complete(self) -> Study:
         filled = tuple(
-            arm.model_copy(
-                update={key: getattr(arm, key) or getattr(self, key) for key in ("start", "pool", "weighting")}
-            )
-            for arm in self.arms
+            arm.model_copy(update={key: getattr(arm, key) or getattr(self, key) for key in PARTS}) for arm in self.arms
         )
         object.__setattr__(self, "arms", filled)
         if not self.seeds:
@@ -229,10 +198,18 @@ class Study(Part):
 
     def arm_name(self, arm: Arm) -> str:
         """Short name of an arm: its strategy, and each part that differs from the study's own."""
-        parts = [f"{key}={getattr(arm, key)}" for key in ("start", "pool", "weighting")
+        parts = [f"{key}={self._said(getattr(arm, key))}" for key in PARTS
                  if getattr(arm, key) not in (None, getattr(self, key))]  # fmt: skip
         parts += [f"{key}={value}" for key, value in sorted(arm.options.items())]
         return " ".join([arm.strategy, *parts])
+
+    def _said(self, value: str | Labeling) -> str:
+        """Return a part's value for an arm's name; a file of probabilities goes by its own name."""
+        if isinstance(value, Labeling):
+            return value.name
+        if value in ZERO_SHOT_STARTS and self.zero_shot.name != "zero-shot":
+            return f"{self.zero_shot.name} (true labels)" if value == "zero-shot-true" else self.zero_shot.name
+        return value
 
 
 def canonical(part: BaseModel | dict[str, Any]) -> str:
@@ -340,5 +317,8 @@ def _shown(value: object) -> str:
 
 
 def _known_keys(path: tuple[int | str, ...]) -> list[str]:
-    groups: dict[str, type[BaseModel]] = {"sizes": Row, "arms": Arm, "initial": Initial, "learner": Learner}
-    return list((groups[str(path[0])] if path else Study).model_fields)
+    groups: dict[str, type[BaseModel]] = {
+        "sizes": Row, "arms": Arm, "initial": Initial, "learner": Learner, "labeler": Labeling, "zero_shot": ZeroShot,
+    }  # fmt: skip
+    last = next((step for step in reversed(path) if step in groups), None)
+    return list((groups[str(last)] if last else Study).model_fields)

@@ -34,6 +34,7 @@ class Task:
     pool: dataset indices that may be picked; test: the test set's; truth: (N,) labels, read for the test set only;
     budget: N labels; batch: labels a round; tuned: what the learner chose once, and the seconds of it. fits and memory
     hold results that equal calls would give again, shared between the arms of a row and seed; each arm is charged all.
+    answers: how many of them are bought for a label; seconds_zero_shot: what a zero-shot start took.
     """
 
     learner: Learner
@@ -48,6 +49,8 @@ class Task:
     seconds_tuning: float = 0.0
     fits: dict[str, Shared] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
+    answers: int = 1
+    seconds_zero_shot: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Round:
     fit_key: str
     details: dict[str, Any]
     peak_memory_mb: float
+    answers: int = 1
+    seconds_zero_shot: float = 0.0
 
 
 def run(task: Task, state: State, labeler: Labeler) -> Iterator[tuple[Round, LabelEvents | None]]:
@@ -134,6 +139,8 @@ def propose(task: Task, state: State) -> Round:
         fit_key=key,
         details={**({"chosen": task.tuned} if task.tuned else {}), **fitted.details},
         peak_memory_mb=peak_memory_mb(),
+        answers=task.answers,
+        seconds_zero_shot=task.seconds_zero_shot if state.round == 0 else 0.0,
     )
 
 

@@ -144,6 +144,11 @@ class Store:
         with self.transaction() as connection:
             connection.execute(STUDY.update().values(config=config))
 
+    def set_data(self, data: dict[str, Any]) -> None:
+        """Record more of what a study was made from, where it grew."""
+        with self.transaction() as connection:
+            connection.execute(STUDY.update().values(data=json.dumps(data)))
+
     def statuses(self) -> dict[str, str]:
         """Return run id -> status."""
         with self.transaction() as connection:
@@ -195,13 +200,13 @@ def _round_row(done: Round) -> dict[str, Any]:
     metrics, extra = done.test.metrics, done.preparation
     return {
         "round": done.round, "labels": done.labels, "labels_train": done.labels_train, "labels_val": done.labels_val,
-        "labels_pseudo": done.labels_pseudo, "labels_bought": done.labels - done.labels_pseudo,
+        "labels_pseudo": done.labels_pseudo, "labels_bought": (done.labels - done.labels_pseudo) * done.answers,
         "accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "loss": metrics.loss, "ece": metrics.ece,
         "epochs": done.fit.epochs,
         "images_forward": done.fit.images_forward + done.images_scored + extra.images_forward,
         "images_backward": done.fit.images_backward, "seconds_train": done.fit.seconds + done.seconds_tuning,
         "seconds_score": done.seconds_score + extra.seconds_score, "seconds_select": done.seconds_select,
-        "seconds_evaluate": done.test.seconds + extra.seconds_evaluate, "seconds_zero_shot": 0.0,
+        "seconds_evaluate": done.test.seconds + extra.seconds_evaluate, "seconds_zero_shot": done.seconds_zero_shot,
         "peak_memory_mb": done.peak_memory_mb, "fit_key": done.fit_key, "details": json.dumps(done.details),
         "per_class": json.dumps({k: getattr(metrics, k).tolist() for k in ("recall", "precision", "f1")}),
         "predictions": done.test.probs.astype("<f2").tobytes(),

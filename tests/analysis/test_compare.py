@@ -30,7 +30,8 @@ def some(values: dict[str, list[float]], **parts: dict[str, str]) -> pd.DataFram
     """Invent finished runs of one row: arm -> accuracies by seed."""
     return pd.DataFrame([
         {"row": "3%", "arm": arm, "seed": seed, "accuracy": value,
-         **{"strategy": arm, "start": "stratified", "pool": "full", "weighting": "none", **parts.get(arm, {})}}
+         **{"strategy": arm, "start": "stratified", "pool": "full", "weighting": "none",
+            "labeler": "truth"}, **parts.get(arm, {})}
         for arm, column in values.items() for seed, value in enumerate(column) if not np.isnan(value)
     ])  # fmt: skip
 
@@ -86,20 +87,30 @@ def test_a_missing_reference_is_not_compared_with(left_out: str) -> None:
 def test_a_reference_shares_the_other_parts() -> None:
     arms = pd.DataFrame(
         [
-            ["stratified", "stratified", "full", "none"],
-            ["stratified", "stratified", "full", "inverse"],
-            ["random", "stratified", "full", "none"],
-            ["random", "random", "full", "none"],
-            ["margin", "random", "full", "none"],
-            ["margin", "stratified", "subset", "inverse"],
+            ["stratified", "stratified", "full", "none", "truth"],
+            ["stratified", "stratified", "full", "inverse", "truth"],
+            ["random", "stratified", "full", "none", "truth"],
+            ["random", "random", "full", "none", "truth"],
+            ["margin", "random", "full", "none", "truth"],
+            ["margin", "stratified", "subset", "inverse", "truth"],
+            ["margin", "random", "full", "none", "error 10%"],
         ],
-        index=["stratified", "stratified weighted", "random", "random start", "margin", "margin weighted"],
+        index=[
+            "stratified",
+            "stratified weighted",
+            "random",
+            "random start",
+            "margin",
+            "margin weighted",
+            "margin noisy",
+        ],
         columns=PARTS,
     )
     assert reference_arm(arms, "margin", "random") == "random start"
     assert reference_arm(arms, "margin", "stratified") == "stratified"
     assert reference_arm(arms, "margin weighted", "stratified") == "stratified weighted"
     assert reference_arm(arms, "margin weighted", "random") is None
+    assert reference_arm(arms, "margin noisy", "random") is None
 
 
 def test_records_to_runs_costs_and_progress(tmp_path: Path) -> None:

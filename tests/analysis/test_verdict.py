@@ -74,7 +74,7 @@ def test_missing_references_are_said(tmp_path: Path) -> None:
     text = " ".join(judged(tmp_path / "a", arms=["margin", "random"]).lines)
     assert "Against the stratified sample: no stratified arm in this study, nothing to compare with." in text
     text = " ".join(judged(tmp_path / "b", arms=["random", {"strategy": "margin", "pool": "subset"}]).lines)
-    assert "no random arm shares its start, pool and weighting: not compared" in text
+    assert "no random arm shares its start, pool, weighting and labeler: not compared" in text
     text = " ".join(judged(tmp_path / "c", finished=lambda row, arm, seed: arm != "random").lines)
     assert "against random: no finished pair yet" in text
 

@@ -136,7 +136,7 @@ def test_plan_spends_nothing(tmp_path: Path) -> None:
     assert "In all 6 runs" in labelwise("plan", *DIGITS).stdout
 
 
-@pytest.mark.parametrize("command", ["strategies", "sources", "doctor"])
+@pytest.mark.parametrize("command", ["strategies", "sources", "labelers", "doctor"])
 def test_lists(command: str) -> None:
     assert labelwise(command).stdout
     assert json.loads(labelwise(command, "--format", "json").stdout)

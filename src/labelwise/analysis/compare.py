@@ -18,13 +18,13 @@ from labelwise.strategies import BASELINE
 
 RANDOM = "random"
 """The control: what a strategy is worth is its difference to this arm."""
-PARTS = ["strategy", "start", "pool", "weighting"]
+PARTS = ["strategy", "start", "pool", "weighting", "labeler"]
 SECONDS = ["seconds_train", "seconds_score", "seconds_select", "seconds_evaluate", "seconds_zero_shot"]
 COUNTS = ["epochs", "images_forward", "images_backward"]
-LABELS = ["labels", "labels_train", "labels_val", "labels_pseudo", "labels_bought"]
+LABELS = ["labels", "labels_train", "labels_val", "labels_pseudo", "labels_bought", "labels_twice"]
 COSTS = ["seconds", *SECONDS, *COUNTS, *LABELS, "peak_memory_mb"]
 """What a run costs: sums over its rounds; labels are those of its last round, memory is the largest."""
-SHARED_PARTS = {BASELINE: ["weighting"], RANDOM: ["start", "pool", "weighting"]}
+SHARED_PARTS = {BASELINE: ["weighting", "labeler"], RANDOM: ["start", "pool", "weighting", "labeler"]}
 """What an arm must share with the arm that it is compared with. The baseline has neither start nor pool."""
 CALLS = ("higher", "lower", "no difference shown", "no verdict")
 

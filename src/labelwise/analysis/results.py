@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from labelwise.records import ACQUISITIONS, ROUNDS, RUNS, Store
 
 COLUMNS = (
-    "arm", "strategy", "start", "pool", "weighting", "row", "seed", "round", "labels", "labels_train", "labels_val",
-    "labels_pseudo", "labels_bought", "accuracy", "macro_f1", "loss", "ece", "epochs", "images_forward",
-    "images_backward", "seconds_train", "seconds_score", "seconds_select", "seconds_evaluate", "seconds_zero_shot",
-    "peak_memory_mb", "options", "budget", "status", "problem",
+    "arm", "strategy", "start", "pool", "weighting", "labeler", "row", "seed", "round", "labels", "labels_train",
+    "labels_val", "labels_pseudo", "labels_bought", "labels_twice", "accuracy", "macro_f1", "loss", "ece", "epochs",
+    "images_forward", "images_backward", "seconds_train", "seconds_score", "seconds_select", "seconds_evaluate",
+    "seconds_zero_shot", "peak_memory_mb", "options", "budget", "status", "problem",
 )  # fmt: skip
 """Columns of `labelwise results`, in order; documented in docs/results.md."""
 KEYS = ["row", "arm", "seed"]
@@ -23,12 +23,39 @@ KEYS = ["row", "arm", "seed"]
 
 def rounds(store: Store) -> pd.DataFrame:
     """Return every recorded round, a row each, in the study's order of rows, arms and seeds."""
-    kept = [name for name in COLUMNS if name != "problem"]
+    kept = [name for name in COLUMNS if name not in ("problem", "labeler", "labels_twice")]
     columns = [RUNS.c[name] if name in RUNS.c else ROUNDS.c[name] for name in kept]  # never the large predictions
     query = sa.select(*columns, ROUNDS.c.details).join(ROUNDS, ROUNDS.c.run == RUNS.c.id)
     with store.transaction() as connection:
         frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=_names(query))
     frame["problem"] = [json.loads(text).get("problem", "") for text in frame.pop("details")]
+    frame["labeler"] = frame["arm"].map(labelers(store))
+    frame["labels_twice"] = frame["labels_bought"] - (frame["labels"] - frame["labels_pseudo"])
+    return in_order(frame[[*COLUMNS]], store)
+
+
+def labelers(store: Store) -> dict[str, str]:
+    """Return arm -> the short name of who answers in it."""
+    from labelwise.config import Study
+
+    study = Study.model_validate(store.study()["config"])
+    return {study.arm_name(arm): arm.labeler.name if arm.labeler else study.labeler.name for arm in study.arms}
+
+
+def details(store: Store) -> pd.DataFrame:
+    """Return every recorded round: row, arm, strategy, start, pool, weighting, labeler, seed, round, labels, status,
+
+    labels_pseudo, labels_bought, and details, a dict of what the learner and the labels' audit said.
+    """
+    keys = ("row", "arm", "strategy", "start", "pool", "weighting", "seed", "status")
+    counts = ("round", "labels", "labels_pseudo", "labels_bought", "details")
+    query = sa.select(*[RUNS.c[name] for name in keys], *[ROUNDS.c[name] for name in counts]).join(
+        ROUNDS, ROUNDS.c.run == RUNS.c.id
+    )
+    with store.transaction() as connection:
+        frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=_names(query))
+    frame["details"] = [json.loads(text) for text in frame["details"]]
+    frame["labeler"] = frame["arm"].map(labelers(store))
     return in_order(frame, store)
 
 

@@ -166,7 +166,8 @@ def _line(study: Study, mean: dict[str, Any], compared: dict[str, dict[str, Any]
 
 def _no_reference(study: Study, name: str, against: str) -> str:
     """Say why an arm is not compared; nothing where the study has no such arm at all, or it is one itself."""
-    arms = pd.DataFrame([arm.model_dump() for arm in study.arms], index=[study.arm_name(arm) for arm in study.arms])
+    parts = [{**arm.model_dump(), "labeler": str(arm.labeler and arm.labeler.name)} for arm in study.arms]
+    arms = pd.DataFrame(parts, index=[study.arm_name(arm) for arm in study.arms])
     if arms.loc[name, "strategy"] in (BASELINE, against) or not (arms["strategy"] == against).any():
         return ""
     if reference := reference_arm(arms, name, against):

@@ -155,6 +155,14 @@ def sources(format_: As = Format.table) -> None:
 
 
 @app.command()
+def labelers(format_: As = Format.table) -> None:
+    """List who can answer in a study: labelers of bought labels, and zero-shot models for the start."""
+    from labelwise.cli.tables import print_labelers
+
+    print_labelers(format_.value)
+
+
+@app.command()
 def doctor(format_: As = Format.table) -> None:
     """Say what is installed, which devices there are, and what would be slow and why."""
     from labelwise.cli.doctor import print_doctor

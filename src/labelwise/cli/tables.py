@@ -143,3 +143,15 @@ def print_sources(format_: str) -> None:
     from labelwise.data.sources import SOURCES
 
     print_rows([{"source": source.name, "summary": source.summary} for source in SOURCES], format_)
+
+
+def print_labelers(format_: str) -> None:
+    """Print the tables of labelers and zero-shot models."""
+    from labelwise.labelers.table import LABELERS
+    from labelwise.zero_shot import ZERO_SHOT
+
+    rows = [{"key": "labeler.kind", "value": row.name, "summary": row.summary,
+             "needs": ", ".join(row.needs), "takes": ", ".join(row.takes)} for row in LABELERS]  # fmt: skip
+    rows += [{"key": "zero_shot.model", "value": row.name, "summary": row.summary, "needs": "", "takes": ""}
+             for row in ZERO_SHOT]  # fmt: skip
+    print_rows(rows, format_)

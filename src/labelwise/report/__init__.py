@@ -8,6 +8,7 @@ from labelwise.records import Store
 from labelwise.report.content import read
 from labelwise.report.draw import draw
 from labelwise.report.page import render
+from labelwise.report.sections import sections
 from labelwise.report.tables import write_tables
 
 __all__ = ["write_report"]
@@ -24,5 +25,6 @@ def write_report(store: Store, folder: Path) -> Path:
     figures = draw(content, folder / "figures")
     written = write_tables(content, folder / "tables")
     page = folder / "report.html"
-    page.write_text(render(content, figures, written), encoding="utf-8", errors="replace", newline="\n")
+    more = sections(store, content, folder / "figures")
+    page.write_text(render(content, figures, written, more), encoding="utf-8", errors="replace", newline="\n")
     return page

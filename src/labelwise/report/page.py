@@ -11,11 +11,12 @@ from markupsafe import Markup
 from labelwise.report import published, tables
 from labelwise.report.content import Content
 from labelwise.report.draw import Drawn
+from labelwise.report.section import Section
 from labelwise.report.used import facts
 
 
-def render(content: Content, figures: dict[str, list[Drawn]], written: list[str]) -> str:
-    """Return the page. figures: by kind, as `draw` gives them; written: names of the CSV files."""
+def render(content: Content, figures: dict[str, list[Drawn]], written: list[str], sections: list[Section]) -> str:
+    """Return the page. figures: by kind, as of `draw`; written: names of the CSV files; sections: further ones."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_resource("page.html"))
     finished = bool(len(content.runs))
@@ -25,6 +26,7 @@ def render(content: Content, figures: dict[str, list[Drawn]], written: list[str]
         study=content.study,
         figures=figures,
         written=written,
+        sections=sections,
         finished=len(content.runs),
         at_budget=tables.at_budget(content) if finished else None,
         differences=tables.differences(content),

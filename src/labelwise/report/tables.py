@@ -22,7 +22,7 @@ HEADS = {
     "seconds_evaluate": "evaluation", "seconds_zero_shot": "zero-shot", "seconds": "all, s", "epochs": "epochs",
     "images_forward": "images forward", "images_backward": "images backward", "labels": "labels",
     "labels_train": "for training", "labels_val": "for validation", "labels_pseudo": "pseudo",
-    "labels_bought": "bought", "peak_memory_mb": "peak memory, MiB",
+    "labels_bought": "bought", "labels_twice": "bought twice", "peak_memory_mb": "peak memory, MiB",
 }  # fmt: skip
 
 

@@ -12,13 +12,13 @@ from typing import Any, Protocol
 from labelwise.config import Study, canonical
 from labelwise.data.dataset import Dataset
 from labelwise.data.sources import open_dataset
-from labelwise.data.subsets import Subset, draw_subset
+from labelwise.data.subsets import draw_subset
 from labelwise.errors import InputError
 from labelwise.loop import Round, needs_pretrained
 from labelwise.models.learner import Learner
 from labelwise.models.learners import build_learner
 from labelwise.records import Store, writing
-from labelwise.study.plan import Run, check_study, plan_runs, run_id
+from labelwise.study.plan import Run, asks_zero_shot, check_study, plan_runs, run_id
 from labelwise.study.runner import Runner
 from labelwise.study.workers import Job, compute, default_workers
 
@@ -57,16 +57,15 @@ def run_study(study: Study, out: Path, listener: Listener, workers: int | None =
     learner = build_learner(dataset, study, listener.work)
     if any(map(needs_pretrained, study.arms)):
         learner.pretrained(listener.work)  # here, where progress is seen; workers find it in the cache
+    runner = Runner(study, dataset, learner)
+    answers = runner.answers
+    card = answers.prepare(runs, listener.work)
     with writing(out) as store:
-        _open(store, study, dataset, learner)
+        _open(store, study, dataset, learner, card)
         listener.planned(runs)
-        states = {run_id(run, study, learner.key): run for run in runs}
+        states = {run_id(run, study, learner.key, answers.key(run)): run for run in runs}
         jobs = _jobs(states, store, listener)
-        rows = {
-            identity: _describe(run, identity, dataset, draw_subset(dataset, study, run.row, run.seed), learner)
-            for identity, run in states.items()
-        }
-        runner = Runner(study, dataset, learner)
+        rows = {identity: _describe(run, identity, runner) for identity, run in states.items()}
         number = min(workers or default_workers(study, learner.frozen_embeddings), max(1, len(jobs)))
         for job, step in compute(jobs, runner, store.state, number):
             store.add_round(rows[job.identity], step.done, step.initial, step.events)
@@ -91,13 +90,18 @@ def _check_same(found: dict[str, Any], study: Study, out: Path) -> None:
             f"{out} was made by labelwise {found['version']} and this is {version('labelwise')}, whose records may "
             "differ; choose another --out (results and report still read it)"
         )
-    before, after = found["config"], json.loads(canonical(study))
+    recorded = Study.model_validate(found["config"])  # keys that it was made without have their defaults
+    before, after = json.loads(canonical(recorded)), json.loads(canonical(study))
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
         if key in ("sizes", "arms", "seeds"):
             if old is not None and all(item in new for item in old):
                 continue
-        elif key in ("name", "question") or old == new:
+        elif (
+            key in ("name", "question")
+            or old == new
+            or (key == "zero_shot" and not any(asks_zero_shot(arm) for arm in recorded.arms))
+        ):
             continue
         raise InputError(
             f"{out} holds another configuration: {key} was {json.dumps(old)} and is now {json.dumps(new)}; choose "
@@ -105,13 +109,13 @@ def _check_same(found: dict[str, Any], study: Study, out: Path) -> None:
         )
 
 
-def _open(store: Store, study: Study, dataset: Dataset, learner: Learner) -> None:
+def _open(store: Store, study: Study, dataset: Dataset, learner: Learner, more: dict[str, Any]) -> None:
     card = {
         "learner": learner.key,
         "source": dataset.source, "fingerprint": dataset.fingerprint, "classes": dataset.classes,
         "pool": len(dataset.pool), "test": len(dataset.test), "notes": dataset.notes,
         "test_indices": [int(i) for i in dataset.test] if len(dataset.test) <= 100_000 else [],
-        "test_labels": dataset.labels[dataset.test].tolist(),
+        "test_labels": dataset.labels[dataset.test].tolist(), **more,
     }  # fmt: skip
     if not store.exists():
         store.create(canonical(study), version("labelwise"), card)
@@ -124,7 +128,15 @@ def _open(store: Store, study: Study, dataset: Dataset, learner: Learner) -> Non
             f"{store.path} was made with other weights, another device or other library versions, so that its records "
             "and new ones would not be comparable; choose another --out"
         )
+    for what, key in found["data"].get("answers", {}).items():
+        if more.get("answers", {}).get(what, key) != key:
+            raise InputError(
+                f"{store.path} was made with other labels ({what} has changed since); choose another --out"
+            )
     store.set_config(canonical(study))
+    if more:
+        keys = {**found["data"].get("answers", {}), **more.get("answers", {})}
+        store.set_data({**found["data"], **more, "answers": keys})
 
 
 def _jobs(runs: dict[str, Run], store: Store, listener: Listener) -> list[Job]:
@@ -141,12 +153,14 @@ def _jobs(runs: dict[str, Run], store: Store, listener: Listener) -> list[Job]:
     return jobs
 
 
-def _describe(run: Run, identity: str, dataset: Dataset, subset: Subset, learner: Learner) -> dict[str, Any]:
+def _describe(run: Run, identity: str, runner: Runner) -> dict[str, Any]:
+    subset = draw_subset(runner.dataset, runner.study, run.row, run.seed)
+    minority = [runner.dataset.classes[k] for k in subset.minority]
     return {
         "id": identity, "arm": run.name, "strategy": run.arm.strategy, "start": run.arm.start, "pool": run.arm.pool,
         "weighting": run.arm.weighting, "options": json.dumps(run.arm.options, sort_keys=True), "row": run.row.name,
-        "seed": run.seed, "budget": run.budget, "minority": json.dumps([dataset.classes[k] for k in subset.minority]),
-        "used": json.dumps({**learner.used, **machine()}),
+        "seed": run.seed, "budget": run.budget, "minority": json.dumps(minority),
+        "used": json.dumps({**runner.learner.used, **runner.answers.used(run), **machine()}),
     }  # fmt: skip
 
 

@@ -12,9 +12,13 @@ from labelwise.config import Arm, Row, Study, canonical, digest
 from labelwise.data.dataset import Dataset
 from labelwise.data.subsets import Subset, draw_subset, stratified
 from labelwise.errors import InputError
+from labelwise.labelers.table import check_labeler
 from labelwise.models.learners import check_learner
+from labelwise.parts import ZERO_SHOT_STARTS, Labeling
 from labelwise.seeds import generator
 from labelwise.strategies import BASELINE, check_options, run_strategy
+from labelwise.zero_shot import Guesses, check_zero_shot
+from labelwise.zero_shot.start import most_confident
 
 PROTOCOL = "1"
 """Part of a run's identity: to be changed with any draw or definition that changes what is recorded."""
@@ -42,16 +46,34 @@ class Run:
 
 
 def check_study(study: Study) -> None:
-    """Check what needs no data: strategies, their options, the learner. Errors: InputError."""
+    """Check what needs no data: strategies, their options, labelers, the learner. Errors: InputError."""
     for position, arm in enumerate(study.arms):
         if arm.strategy == BASELINE:
             parts = arm.options or arm.start != study.start or arm.pool != study.pool
             problem = f"the {BASELINE} baseline has no options, start or pool of its own" if parts else None
         else:
             problem = check_options(arm.strategy, arm.options)
-        if problem:
+        if problem := problem or _check_answers(study, arm):
             raise InputError(f"arms.{position}: {problem}")
     check_learner(study)
+
+
+def _check_answers(study: Study, arm: Arm) -> str | None:
+    """Return what is wrong with who answers in an arm, in words, or None."""
+    if problem := check_labeler(arm.labeler or Labeling()):
+        return f"labeler: {problem}"
+    if not asks_zero_shot(arm):
+        return None
+    if problem := check_zero_shot(study.zero_shot):
+        return f"zero_shot.model: {problem}"
+    if study.zero_shot.pool == "full" and arm.pool == "subset":
+        return "pool: subset with zero_shot.pool: full would start with images that the arm may not pick"
+    return None
+
+
+def asks_zero_shot(arm: Arm) -> bool:
+    """Return whether a zero-shot model chooses an arm's initial images; the baseline's are its whole subset."""
+    return arm.strategy != BASELINE and arm.start in ZERO_SHOT_STARTS
 
 
 def schedule(budget: int, study: Study) -> tuple[int, ...]:
@@ -82,11 +104,18 @@ def plan_runs(study: Study, dataset: Dataset) -> list[Run]:
     return runs
 
 
-def run_id(run: Run, study: Study, learner_key: str) -> str:
-    """Return what stands for all that a run's records depend on; other arms, rows and seeds of the study do not."""
+def run_id(run: Run, study: Study, learner_key: str, answers_key: str = "") -> str:
+    """Return what stands for all that a run's records depend on; other arms, rows and seeds of the study do not.
+
+    answers_key: stands for the files and models that answer in the run, see `Answers.key`.
+    """
+    arm = run.arm.model_dump(mode="json")
+    if run.arm.labeler in (None, Labeling()):  # true labels: the identity is what it was before there were others
+        del arm["labeler"]
     return digest(
-        PROTOCOL, learner_key, canonical(run.row), canonical(run.arm), str(run.seed), str(run.labels),
+        PROTOCOL, learner_key, canonical(run.row), canonical(arm), str(run.seed), str(run.labels),
         str(study.minority), canonical(study.initial), str(study.acquisition), study.start,
+        *([answers_key] if answers_key else []),
     )  # fmt: skip
 
 
@@ -94,29 +123,45 @@ Embedded = Callable[[], Floats]
 """Gives the pretrained embeddings (N, D), which only a typical start looks at."""
 
 
-def initial_set(dataset: Dataset, study: Study, subset: Subset, run: Run, embedded: Embedded) -> Indices:
+def initial_set(
+    dataset: Dataset, study: Study, subset: Subset, run: Run, embedded: Embedded, guesses: Guesses | None = None
+) -> Indices:  # fmt: skip
     """Draw a run's initial labelled set: sorted dataset indices, the same for every arm with the same start and pool.
 
-    The baseline arm starts, and ends, with the whole subset.
+    The baseline arm starts, and ends, with the whole subset. guesses: of the images that a zero-shot start may take.
     """
     if run.arm.strategy == BASELINE:
         return subset.indices
-    return _draw_start(dataset, subset, run, str(run.arm.start), schedule(subset.budget, study)[0], embedded)
+    return _draw_start(dataset, subset, run, str(run.arm.start), schedule(subset.budget, study)[0], embedded, guesses)
 
 
-def tuning_set(dataset: Dataset, study: Study, subset: Subset, run: Run, embedded: Embedded) -> Indices:
-    """Return the initial set on which the run's learner is tuned; the baseline takes that of the study's own start."""
-    if run.arm.strategy != BASELINE:
-        return initial_set(dataset, study, subset, run, embedded)
-    size = max(study.initial.minimum, round(study.initial.share * subset.budget))
-    return _draw_start(dataset, subset, run, study.start, min(size, subset.budget), embedded)
+def tuning_set(
+    dataset: Dataset, study: Study, subset: Subset, run: Run, embedded: Embedded, guesses: Guesses | None = None
+) -> Indices:  # fmt: skip
+    """Return the initial set on which the run's learner is tuned; the baseline takes that of the study's own start.
 
-
-def _draw_start(dataset: Dataset, subset: Subset, run: Run, start: str, size: int, embedded: Embedded) -> Indices:
-    """Draw `stratified` by the subset's own class shares (reads hidden labels); or from the arm's pool `random`, or
-
-    `typical`: the label-free cold start of Hacohen et al. 2022, TypiClust on the pretrained embeddings.
+    Where that is a zero-shot model's, which the baseline does not ask, it takes a stratified one.
     """
+    if run.arm.strategy != BASELINE:
+        return initial_set(dataset, study, subset, run, embedded, guesses)
+    size = max(study.initial.minimum, round(study.initial.share * subset.budget))
+    start = "stratified" if study.start in ZERO_SHOT_STARTS else study.start
+    return _draw_start(dataset, subset, run, start, min(size, subset.budget), embedded)
+
+
+def _draw_start(
+    dataset: Dataset, subset: Subset, run: Run, start: str, size: int, embedded: Embedded,
+    guesses: Guesses | None = None,
+) -> Indices:  # fmt: skip
+    """Draw `stratified` by the subset's own class shares (reads hidden labels), or `random` from the arm's pool.
+
+    `typical` is the label-free cold start of Hacohen et al. 2022: TypiClust on the pretrained embeddings of the pool. A
+    zero-shot model's start, with its labels or true ones, has the images of which it is most confident.
+    """
+    if start in ZERO_SHOT_STARTS:
+        assert guesses is not None
+        rng = generator(run.seed, "initial", "zero-shot", run.row.name)
+        return np.sort(guesses.indices[most_confident(guesses.probs, size, rng)])
     if start == "typical":
         pool, none = arm_pool(dataset, subset, run.arm), np.empty(0, np.int64)
         embeddings, classes = {"embeddings": embedded()}, len(dataset.classes)

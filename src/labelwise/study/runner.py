@@ -5,20 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
-from labelwise.arrays import Floats
 from labelwise.config import Study, canonical, digest
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import unseen
 from labelwise.data.subsets import draw_subset
-from labelwise.labelers import LabelEvents, Oracle
+from labelwise.labelers import LabelEvents
 from labelwise.loop import Round, Shared, Task
 from labelwise.loop import run as run_loop
 from labelwise.models.learner import Learner
+from labelwise.parts import Labeling
 from labelwise.state import EMPTY, State, advance
 from labelwise.strategies import BASELINE
-from labelwise.study.plan import Run, arm_pool, initial_set, tuning_set
+from labelwise.study.answers import Answers, open_answers
+from labelwise.study.plan import Run, arm_pool
 
 
 @dataclass
@@ -63,7 +65,8 @@ def share_key(run: Run) -> str:
     """Return what stands for a run's first fit: runs with equal keys share it."""
     start = "subset" if run.arm.strategy == BASELINE else str(run.arm.start)
     pool = str(run.arm.pool) if start in ("random", "typical") else ""
-    return digest(canonical(run.row), str(run.seed), start, pool, str(run.arm.weighting))
+    labeler = canonical(run.arm.labeler or Labeling())
+    return digest(canonical(run.row), str(run.seed), start, pool, str(run.arm.weighting), labeler)
 
 
 @dataclass(frozen=True)
@@ -74,26 +77,31 @@ class Runner:
     dataset: Dataset
     learner: Learner
 
+    @cached_property
+    def answers(self) -> Answers:
+        """Who answers in the study: opened with the first run, in each worker."""
+        return open_answers(self.study, self.dataset, lambda: self.learner.pretrained(unseen)[0])
+
     def steps(self, run: Run, state: State | None, kept: Kept) -> Iterator[Step]:
         """Go on with a run from its recorded state (None: from the start); yield each finished round."""
         subset = draw_subset(self.dataset, self.study, run.row, run.seed)
-        labels = self.dataset.labels
-        chosen_on = tuning_set(self.dataset, self.study, subset, run, self._embedded)
-        if chosen_on.tobytes() not in kept.tuned:
+        chosen_on = self.answers.tuning(run, subset)
+        key = chosen_on.indices.tobytes() + chosen_on.labels.tobytes()
+        if key not in kept.tuned:
             started = time.perf_counter()
-            chosen = self.learner.tune(chosen_on, labels[chosen_on], run.seed)
-            kept.tuned[chosen_on.tobytes()] = chosen, time.perf_counter() - started
+            chosen = self.learner.tune(chosen_on.indices, chosen_on.labels, run.seed)
+            kept.tuned[key] = chosen, time.perf_counter() - started
+        guesses = self.answers.guesses(run, subset)
         task = Task(
-            self.learner, run.arm, run.seed, arm_pool(self.dataset, subset, run.arm), self.dataset.test, labels,
-            run.budget, run.batch, *kept.tuned[chosen_on.tobytes()], kept.fits, kept.memory,
+            self.learner, run.arm, run.seed, arm_pool(self.dataset, subset, run.arm), self.dataset.test,
+            self.dataset.labels, run.budget, run.batch, *kept.tuned[key], kept.fits, kept.memory,
+            (run.arm.labeler or Labeling()).overlap, guesses.seconds if guesses else 0.0,
         )  # fmt: skip
-        labeler, initial = Oracle(labels), None
+        initial = None
         if state is None:
-            initial = labeler.label(initial_set(self.dataset, self.study, subset, run, self._embedded))
+            initial = self.answers.start(run, subset)
             state = advance(EMPTY, initial)
-        for done, events in run_loop(task, state, labeler):
-            yield Step(done, initial, events)
-            initial = None
-
-    def _embedded(self) -> Floats:
-        return self.learner.pretrained(unseen)[0]
+        for done, events in run_loop(task, state, self.answers.labeler(run)):
+            details = {**done.details, **self.answers.audited(run, subset, state)}
+            yield Step(replace(done, details=details), initial, events)
+            initial, state = None, advance(state, events) if events else state

@@ -1,0 +1,144 @@
+"""Files that say something of each image (probabilities, people's labels), joined to a data set's images."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.arrays import Indices
+from labelwise.data.dataset import Dataset
+from labelwise.errors import InputError
+
+KEYS = ("path", "index")
+"""Columns that say which image a row is of: its name in the data set, or its dataset index."""
+SUFFIXES = (".csv", ".parquet", ".npz")
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A file's rows. indices: (n,) the dataset index of each; columns: name -> (n,) values; key: of its content."""
+
+    path: Path
+    indices: Indices
+    columns: dict[str, NDArray[Any]]
+    key: str
+
+    def values(self, name: str, what: str) -> NDArray[Any]:
+        """Return one column. Errors: InputError where there is none."""
+        if name not in self.columns:
+            has = ", ".join(list(self.columns)[:20]) or "none"
+            raise InputError(f"{self.path}: no column {what} '{name}'; it has {has}")
+        return self.columns[name]
+
+
+def read_columns(name: str) -> tuple[Path, dict[str, NDArray[Any]], str]:
+    """Return a file's path, its columns of one value a row, and what stands for its content. Errors: InputError."""
+    path = Path(os.path.expanduser(name))
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: not a file of columns; give one of {', '.join(SUFFIXES)}")
+    try:
+        key = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        columns = {".csv": _csv, ".parquet": _parquet, ".npz": _npz}[path.suffix.lower()](path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}; check the path") from None
+    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:  # pandas', pyarrow's and NumPy's own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: cannot be read: {reason}; make it again") from None
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) > 1:
+        raise InputError(f"{path}: its columns have different lengths ({', '.join(map(str, sorted(lengths)))})")
+    if not lengths or lengths == {0}:
+        raise InputError(f"{path}: has no rows")
+    return path, columns, key
+
+
+def read_joined(name: str, dataset: Dataset, skipped: bool) -> Joined:
+    """Read a CSV, Parquet or NumPy file and join its rows to images: by `path`, by `index`, or else in order.
+
+    In order: a row an image of the training split, or of the whole data set, as the source has them. skipped:
+    unreadable images may have been left out, so that numbers of rows mean nothing. Every pool image must be there.
+    Errors: InputError of one line for rows that are missing, double, or of no image.
+    """
+    path, columns, key = read_columns(name)
+    by = next((column for column in KEYS if column in columns), "")
+    if by != "path" and skipped:
+        raise InputError(f"{path}: with skip_unreadable, rows are joined by the name of the image: add a column path")
+    rows = len(next(iter(columns.values())))
+    if by == "path":
+        numbers = {image: i for i, image in enumerate(dataset.images.names)}
+        found = [numbers.get(str(value), -1) for value in columns["path"]]
+        _refuse(path, [str(columns["path"][i]) for i, n in enumerate(found) if n < 0], "are of no image of the data")
+        indices = np.array(found, dtype=np.int64)
+    elif by == "index":
+        indices = _numbers(path, columns["index"], len(dataset.images))
+    else:
+        indices = _in_order(path, rows, dataset)
+    values, counts = np.unique(indices, return_counts=True)
+    _refuse(path, [str(dataset.images.names[i]) for i in values[counts > 1]], "stand there more than once")
+    missing = np.setdiff1d(dataset.pool, indices)
+    _refuse(path, [str(dataset.images.names[i]) for i in missing], f"of {len(dataset.pool):,} pool images have no row")
+    return Joined(path, indices, {k: v for k, v in columns.items() if k != by}, key)
+
+
+def _in_order(path: Path, rows: int, dataset: Dataset) -> Indices:
+    total, pool = len(dataset.images), len(dataset.pool)
+    if rows == total:
+        return np.arange(total)
+    if rows == pool and np.array_equal(dataset.pool, np.arange(pool)):
+        return dataset.pool
+    raise InputError(
+        f"{path}: {rows:,} rows for {pool:,} pool images (with the test set {total:,}); give a row an image in the "
+        "source's order, or a column index or path"
+    )
+
+
+def _numbers(path: Path, values: NDArray[Any], total: int) -> Indices:
+    try:
+        exact = np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError):
+        raise InputError(f"{path}: the column index holds something that is no number") from None
+    wrong = ~np.isfinite(exact) | (exact != np.floor(exact)) | (exact < 0) | (exact >= total)
+    _refuse(path, [str(value) for value in values[wrong]], f"are no dataset index (0 to {total - 1:,})")
+    return exact.astype(np.int64)
+
+
+def _refuse(path: Path, names: Sequence[str], what: str) -> None:
+    """Raise InputError if there are any such rows; the first of them are named."""
+    if names:
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        raise InputError(f"{path}: {len(names):,} {what}: {shown}")
+
+
+def _csv(path: Path) -> dict[str, NDArray[Any]]:
+    import pandas as pd
+
+    frame = pd.read_csv(path, keep_default_na=False, encoding="utf-8-sig")
+    if not frame.columns.is_unique or any(str(name).strip() == "" for name in frame.columns):
+        raise ValueError("a column without a name, or two of one name")
+    return {str(name).strip(): frame[name].to_numpy() for name in frame.columns}
+
+
+def _parquet(path: Path) -> dict[str, NDArray[Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)  # pyarrow's errors are ValueErrors
+    nested = (pa.types.is_nested, pa.types.is_binary)
+    flat = [field.name for field in table.schema if not any(is_(field.type) for is_ in nested)]
+    return {name: table.column(name).to_numpy(zero_copy_only=False) for name in flat}
+
+
+def _npz(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as found:
+        if isinstance(found, np.ndarray):
+            raise ValueError("a single array, not named ones")
+        arrays = {name: found[name] for name in found.files}
+    return {name: array for name, array in arrays.items() if array.ndim == 1}

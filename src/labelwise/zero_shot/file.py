@@ -1,0 +1,88 @@
+"""Class probabilities that any model wrote into a file. What made them is not known here, and never claimed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.arrays import Indices
+from labelwise.data.dataset import Dataset, printable
+from labelwise.data.images import Progress
+from labelwise.data.joined import Joined, read_joined
+from labelwise.errors import InputError
+from labelwise.parts import ZeroShot
+from labelwise.zero_shot import Guesses
+
+TOLERANCE = 1e-2
+"""How far from 1 a row may sum: float16 columns of many classes are off by some thousandths."""
+
+
+@dataclass(frozen=True)
+class FileOfProbabilities:
+    """probs: (N, K) by dataset index, NaN where the file says nothing; the rest: see ZeroShotModel."""
+
+    title: str
+    key: str
+    note: str
+    missing: str
+    probs: NDArray[np.float64]
+
+    def predict(self, indices: Indices, progress: Progress) -> Guesses:
+        """Return the file's probabilities. Errors: ValueError for images that it does not cover."""
+        probs = self.probs[indices]
+        if np.isnan(probs).any():
+            raise ValueError("the file has no probabilities for some of these images")
+        return Guesses(indices, probs)
+
+    def known(self, accuracy: float) -> str:
+        """Say that nothing is known of the model behind a file."""
+        return "No accuracy is known to hold it against."
+
+
+def open_model(settings: ZeroShot, dataset: Dataset, _device: str, skipped: bool) -> FileOfProbabilities:
+    """Read and check a file: a column a class, a row an image (see `read_joined`). Errors: InputError."""
+    joined = read_joined(settings.model.removeprefix("file:"), dataset, skipped)
+    values = _checked(joined, dataset)
+    probs = np.full((len(dataset.images), len(dataset.classes)), np.nan)
+    probs[joined.indices] = values / values.sum(axis=1, keepdims=True)
+    uncovered = int(np.isnan(probs[dataset.test, 0]).sum())
+    missing = (
+        f"the file has no probabilities for {uncovered:,} of the {len(dataset.test):,} test images" if uncovered else ""
+    )
+    name = printable(joined.path.name)
+    return FileOfProbabilities(
+        f"the file {name}", joined.key,
+        f"The class probabilities were read from the file {name}: what model made them, how, and in what time, is "
+        "not in the records. They are not CLIP's, and nothing here shows that the model had seen no labels.",
+        missing, probs,
+    )  # fmt: skip
+
+
+def _checked(joined: Joined, dataset: Dataset) -> NDArray[np.float64]:
+    """Return (n, K) probabilities in the order of the classes. Errors: InputError that names the first bad row."""
+    columns = []
+    for name in dataset.classes:
+        column = joined.values(name, "for the class")
+        if column.dtype == object:  # an empty cell of a CSV file
+            column = np.where(column == "", np.nan, column)
+        try:
+            columns.append(column.astype(np.float64))
+        except (ValueError, TypeError):
+            raise InputError(f"{joined.path}: the column '{name}' holds something that is no number") from None
+    values = np.stack(columns, axis=1)
+    total = values.sum(axis=1)
+    for bad, what in (
+        (~np.isfinite(values).all(axis=1), "hold NaN or infinite values"),
+        ((values < 0).any(axis=1), "hold negative values"),
+        (np.abs(total - 1) > TOLERANCE, "do not sum to 1"),
+    ):
+        if bad.any():
+            first = int(np.flatnonzero(bad)[0])
+            sums = f" (the first sums to {total[first]:g})" if "sum" in what else ""
+            raise InputError(
+                f"{joined.path}: {int(bad.sum()):,} of {len(values):,} rows {what}, the first is that of "
+                f"{dataset.images.names[joined.indices[first]]}{sums}; probabilities are needed, a column a class"
+            )
+    return values
