@@ -21,7 +21,8 @@ from labelwise.records import Store, writing
 from labelwise.strategies import BASELINE, embeddings_of
 from labelwise.study.plan import Run, check_study, plan_runs, run_id
 from labelwise.study.runner import Runner
-from labelwise.study.workers import Job, compute, default_workers
+from labelwise.study.schedule import Job
+from labelwise.study.workers import compute, default_workers
 
 PACKAGES = ("labelwise", "numpy", "scipy", "scikit-learn", "torch", "timm", "pillow")
 
