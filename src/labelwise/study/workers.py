@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from itertools import groupby
@@ -37,7 +37,9 @@ def default_workers(study: Study, frozen_embeddings: bool) -> int:
     return cores()
 
 
-def compute(jobs: list[Job], runner: Runner, recorded: Recorded, workers: int) -> Iterator[tuple[Job, Step]]:
+def compute(
+    jobs: list[Job], runner: Runner, recorded: Recorded, workers: int
+) -> Generator[tuple[Job, Step], None, None]:
     """Yield every missing round of every job, computed in this process or by so many workers.
 
     Each round has to be recorded before the next one is asked for. Errors: InputError, also where workers keep dying.
