@@ -169,7 +169,7 @@ def _check(address: str, num_cpus: float, num_gpus: float | None) -> None:
     if address.startswith("ray://"):
         raise InputError(
             f"--ray {address}: Ray's client cannot send rounds back as they finish; run the command on a node of the "
-            "cluster with --ray auto (for example by `ray job submit`)"
+            "cluster with --ray auto"
         )
     host, _, port = address.rpartition(":")
     if address not in ("auto", "local") and not (host and port.isdecimal()):

@@ -101,7 +101,7 @@ def _address() -> str:
 def compute_run(
     parcel: list[Any], num_cpus: float, run: Run, state: State | None, kept: Kept | None
 ) -> Iterator[Answer | Failure]:
-    """Be a task: go on with a run, sending each finished round. parcel: a reference, in a list so that Ray leaves it."""
+    """Be a task: go on with a run, sending each finished round. parcel: a reference; in a list, Ray leaves it one."""
     share_cores(1)
     share_cores(max(1, round(cores() / num_cpus)))
     yield from answers(lambda: _runner(parcel[0]), Order(run, state, kept))
