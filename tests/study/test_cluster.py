@@ -33,6 +33,7 @@ from labelwise.study.node import Parcel, made_with
 from labelwise.study.runner import Kept
 from labelwise.study.schedule import Answer, Job, Schedule
 
+os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_raylet_start_wait_time_s="180")  # Ray reads them when imported
 ROOT = Path(__file__).parents[2]
 TINY = {"backbone": "test_efficientnet", "weights": "scratch", "device": "cpu"}
 FINETUNE = [f"learner.{key}={value}" for key, value in {**TINY, "kind": "finetune", "epochs": 2}.items()]
@@ -59,7 +60,6 @@ class Nodes:
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     ray = pytest.importorskip("ray", reason="needs Ray: pip install 'labelwise[ray]'")
-    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_raylet_start_wait_time_s="120")  # for a busy machine
     made = Nodes(tmp_path_factory.mktemp("cluster"))
     ray.init(made.address, log_to_driver=False, logging_level=logging.ERROR)  # once: its processes are kept
     yield made
