@@ -59,6 +59,7 @@ class Cluster:
 
     def _connect(self) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local cluster would report to Ray's makers
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # on a busy machine, 30 are too few
         import ray
 
         if not ray.is_initialized():
@@ -69,11 +70,11 @@ class Cluster:
                 del quiet["include_dashboard"]
             try:
                 ray.init(self.address, **quiet)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise InputError(
-                    f"--ray {self.address}: {_first_line(error)}; start a cluster with `ray start --head`, or "
-                    "give local"
-                ) from None
+            except Exception as error:  # Ray's own have no common class here
+                what = "start a cluster with `ray start --head`, or give local"
+                again = "run the same command again when the machine is less busy"
+                hint = again if self.address == "local" else what
+                raise InputError(f"--ray {self.address}: {_first_line(error).rstrip('.')}; {hint}") from None
             self.stack.callback(ray.shutdown)
         if not self._slots(self.takes):
             wanted = " and ".join(f"{count:g} {what[4:].upper()}" for what, count in self.takes.items() if count)
