@@ -158,6 +158,7 @@ def test_workers_leave_with_the_main_process_and_the_study_goes_on(number: signa
 
 def test_a_stopped_study_leaves_no_semaphore_behind(tmp_path: Path) -> None:
     """Opening Parquet makes tqdm's lock, of which Python would warn when the process that has it was killed."""
+    (data := tmp_path / "data").mkdir()
     for split, count in (("train", 60), ("test", 20)):
         blobs = []
         for i in range(count):
@@ -165,8 +166,8 @@ def test_a_stopped_study_leaves_no_semaphore_behind(tmp_path: Path) -> None:
             Image.fromarray(noise).save(blob := BytesIO(), "png")
             blobs.append({"bytes": blob.getvalue()})
         table = pa.table({"image": blobs, "label": [i % 2 for i in range(count)]})
-        pq.write_table(table, tmp_path / f"{split}.parquet")
-    command = [sys.executable, "-m", "labelwise", "run", "studies/digits.yaml", "--data", str(tmp_path)]
+        pq.write_table(table, data / f"{split}.parquet")
+    command = [sys.executable, "-m", "labelwise", "run", "studies/digits.yaml", "--data", str(data)]
     for setting in [*(f"learner.{key}={value}" for key, value in TINY.items()), "seeds=2", "sizes=[50]",
                     "arms=[random]", "initial.minimum=10"]:  # fmt: skip
         command += ["--set", setting]

@@ -59,7 +59,6 @@ class Cluster:
 
     def _connect(self) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local cluster would report to Ray's makers
-        os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # on a busy machine, 30 are too few
         import ray
 
         if not ray.is_initialized():
