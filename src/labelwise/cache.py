@@ -7,9 +7,11 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import platformdirs
 
@@ -45,6 +47,38 @@ def cached(folder: Path, build: Callable[[Path], None], load: Callable[[Path], T
         raise
     except OSError as error:
         raise InputError(cannot_write(error)) from None
+
+
+_given: dict[str, Any] = {}
+_noted: ContextVar[dict[str, Any] | None] = ContextVar("_noted", default=None)
+
+
+def passed_on(folder: Path, load: Callable[[], T]) -> T:
+    """Return an entry that another machine gave this process, or else `load()`, noted for those who pass it on."""
+    name = f"{folder.parent.name}/{folder.name}"
+    if name in _given:
+        given: T = _given[name]
+        return given
+    entry, noted = load(), _noted.get()
+    if noted is not None:
+        noted[name] = entry
+    return entry
+
+
+@contextmanager
+def noting() -> Iterator[dict[str, Any]]:
+    """Collect the entries that are loaded in this context: what `give` takes on another machine."""
+    noted: dict[str, Any] = {}
+    before = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(before)
+
+
+def give(entries: dict[str, Any]) -> None:
+    """Use these entries in this process, whatever its own cache holds."""
+    _given.update(entries)
 
 
 def cannot_write(error: OSError) -> str:

@@ -120,6 +120,19 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     assert process.returncode == 130
 
 
+def test_ctrl_c_before_the_first_round_is_one_line_too(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, threading, time\n"
+        "from labelwise import cli, config\n"
+        "config.load_study = lambda *_: os.kill(os.getpid(), signal.SIGINT) or time.sleep(5)\n"
+        "cli.main()"
+    )
+    command = [sys.executable, "-c", script, "run", "studies/digits.yaml", "--out", str(tmp_path / "b")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == "Stopped. Finished rounds are kept: run the same command again to go on.\n"
+    assert done.returncode == 130
+
+
 def test_report(out: Path) -> None:
     path = Path(labelwise("report", out).stdout.removeprefix("Report: ").strip())
     assert path.is_file()
@@ -134,6 +147,9 @@ def test_plan_spends_nothing(tmp_path: Path) -> None:
     assert arms["margin"]["images_forward"] == 2 * 1797
     assert found["seconds"] > 0
     assert "In all 6 runs" in labelwise("plan", *DIGITS).stdout
+    many = json.loads(labelwise("plan", *DIGITS, "--format", "json", "--workers", "100").stdout)
+    assert many["workers"] == 6
+    assert many["seconds"] >= many["seconds_longest_run"] > 0
 
 
 @pytest.mark.parametrize("command", ["strategies", "sources", "labelers", "doctor"])
@@ -146,6 +162,11 @@ def test_lists(command: str) -> None:
     ("arguments", "message"),
     [
         (["run", "nothing.yaml"], "cannot read the study nothing.yaml"),
+        (["run", "studies/digits.yaml", "--workers", "x"], "Invalid value for '--workers'"),
+        (["run", "studies/digits.yaml", "--workers", "0"], "Invalid value for '--workers'"),
+        (["run", "studies/digits.yaml", "--num-gpus", "0.5"], "give --ray too"),
+        (["run", "studies/digits.yaml", "--ray", "auto", "--workers", "2"], "give one of them"),
+        (["plan", "studies/digits.yaml", "--wrkers", "2"], "No such option: --wrkers"),
         (["run", "studies/digits.yaml", "--set", "siezs=1"], "did you mean 'sizes'?"),
         (["run", "studies/digits.yaml", "--data", "no/folder"], "there is no file or folder no/folder"),
         (["run", "studies/digits.yaml", "--set", "sizes=[100000]"], "larger than the pool"),

@@ -9,10 +9,15 @@ import sys
 import threading
 import time
 from collections import Counter
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import fake
 from labelwise.analysis.results import rounds
@@ -150,6 +155,31 @@ def test_workers_leave_with_the_main_process_and_the_study_goes_on(number: signa
     for out in ("b", "whole"):
         run_study(loaded, tmp_path / out, fake.Silent(), workers=1)
     assert reading(tmp_path / "b").digest() == reading(tmp_path / "whole").digest()
+
+
+def test_a_stopped_study_leaves_no_semaphore_behind(tmp_path: Path) -> None:
+    """Opening Parquet makes tqdm's lock, of which Python would warn when the process that has it was killed."""
+    (data := tmp_path / "data").mkdir()
+    for split, count in (("train", 60), ("test", 20)):
+        blobs = []
+        for i in range(count):
+            noise = np.random.default_rng(i).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+            Image.fromarray(noise).save(blob := BytesIO(), "png")
+            blobs.append({"bytes": blob.getvalue()})
+        table = pa.table({"image": blobs, "label": [i % 2 for i in range(count)]})
+        pq.write_table(table, data / f"{split}.parquet")
+    command = [sys.executable, "-m", "labelwise", "run", "studies/digits.yaml", "--data", str(data)]
+    for setting in [*(f"learner.{key}={value}" for key, value in TINY.items()), "seeds=2", "sizes=[50]",
+                    "arms=[random]", "initial.minimum=10"]:  # fmt: skip
+        command += ["--set", setting]
+    process = subprocess.Popen(
+        [*command, "--workers", "2", "--out", str(tmp_path / "out")], cwd=ROOT, stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    while process.poll() is None and not _recorded(tmp_path / "out"):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[1] == "Stopped. Finished rounds are kept: run the same command again to go on.\n"
 
 
 def _recorded(folder: Path) -> int:

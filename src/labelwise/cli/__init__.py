@@ -9,12 +9,15 @@ import errno
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from labelwise.errors import InputError
 
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's, which newer versions of typer hold themselves
+STOPPED = 130
+"""The exit code after Ctrl-C, which newer versions of typer return and older ones raise as Abort."""
 app = typer.Typer(
     help="Spend labels wisely: compare active-learning strategies on your own images, with honest statistics.",
     no_args_is_help=True,
@@ -76,17 +79,46 @@ def run(
             "The results are the same for any number.",
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Compute on a Ray cluster instead: auto (this machine's), local (a new one) or host:port.",
+        ),
+    ] = None,
+    num_cpus: Annotated[
+        float | None, typer.Option("--num-cpus", metavar="X", help="With --ray: CPUs that a run takes; 1 by default.")
+    ] = None,
+    num_gpus: Annotated[
+        float | None,
+        typer.Option(
+            "--num-gpus",
+            metavar="Y",
+            help="With --ray: GPUs that a run takes, 0.25 for a quarter; by default 1 where the learner uses one.",
+        ),
+    ] = None,
 ) -> None:
     """Run a study, or go on with it where it stopped; print the verdict and the results."""
     from labelwise.config import load_study
 
     loaded = load_study(study, set_ or [], data)
     folder = out or Path("out") / loaded.name
+    if ray is None and (num_cpus, num_gpus) != (None, None):
+        raise InputError("--num-cpus and --num-gpus say what a run takes of a Ray cluster; give --ray too")
+    if ray is not None and workers is not None:
+        raise InputError("--workers are processes of this machine and --ray computes on a cluster; give one of them")
     from labelwise.cli.progress import progress_listener
     from labelwise.study.executor import run_study
 
     with progress_listener() as listener:
-        run_study(loaded, folder, listener, workers)
+        if ray is None:
+            run_study(loaded, folder, listener, workers)
+        else:
+            from labelwise.study.cluster import Cluster
+
+            with Cluster(loaded, ray, 1.0 if num_cpus is None else num_cpus, num_gpus) as cluster:
+                run_study(loaded, folder, listener, cluster=cluster)
     from labelwise.cli.tables import print_verdict
     from labelwise.records import reading
 
@@ -95,7 +127,22 @@ def run(
 
 
 @app.command()
-def plan(study: StudyFile, data: Data = None, set_: Set = None, format_: As = Format.table) -> None:
+def plan(
+    study: StudyFile,
+    data: Data = None,
+    set_: Set = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            help="Estimate the time on so many workers, as of a cluster, each as fast as one here; "
+            "by default as many as `run` would use here.",
+        ),
+    ] = None,
+    format_: As = Format.table,
+) -> None:
     """Say what a study will cost, before anything is spent: runs, rounds, labels, images, estimated time."""
     from labelwise.config import load_study
 
@@ -105,7 +152,7 @@ def plan(study: StudyFile, data: Data = None, set_: Set = None, format_: As = Fo
     from labelwise.study.estimate import estimate_study
 
     with progress_listener() as listener:
-        estimate = estimate_study(loaded, listener.work)
+        estimate = estimate_study(loaded, listener.work, workers)
     print_plan(estimate, format_.value)
 
 
@@ -173,7 +220,17 @@ def doctor(format_: As = Format.table) -> None:
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 bad input (one line says what to do), 130 stopped by Ctrl-C."""
     try:
-        app()
+        code = app(standalone_mode=False)
+        if code == STOPPED:
+            raise KeyboardInterrupt
+        sys.exit(code)
+    except USAGE_ERROR as error:
+        if not error.format_message().strip():  # no command at all: the help was shown
+            sys.exit(2)
+        _stop(" ".join(error.format_message().split()))
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("Stopped. Finished rounds are kept: run the same command again to go on.", err=True)
+        sys.exit(STOPPED)
     except InputError as error:
         _stop(" ".join(str(error).split()))
     except BrokenPipeError:  # `labelwise results DIR | head`

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -89,9 +88,5 @@ def progress_listener() -> Iterator[ProgressListener]:
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
-    try:
-        with bars:
-            yield ProgressListener(console, bars)
-    except KeyboardInterrupt:
-        console.print("Stopped. Finished rounds are kept: run the same command again to go on.")
-        raise typer.Exit(130) from None
+    with bars:
+        yield ProgressListener(console, bars)

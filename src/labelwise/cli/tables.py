@@ -104,7 +104,8 @@ def print_plan(estimate: Estimate, format_: str) -> None:
     """Print the plan: a row a row of the study and arm, and the whole."""
     rows = [{**asdict(arm), "seconds": round(arm.seconds, 1)} for arm in estimate.arms]
     if format_ == "json":
-        whole = {"seconds_once": estimate.once, "workers": estimate.workers, "seconds": estimate.seconds}
+        whole = {"seconds_once": estimate.once, "workers": estimate.workers, "seconds": estimate.seconds,
+                 "seconds_longest_run": estimate.longest}  # fmt: skip
         print(json.dumps({"arms": rows, **whole}, indent=1))
         return
     print_rows(rows, format_)
@@ -112,8 +113,9 @@ def print_plan(estimate: Estimate, format_: str) -> None:
         total = {key: sum(row[key] for row in rows) for key in ("runs", "rounds", "labels")}
         print(
             f"\nIn all {total['runs']:,} runs, {total['rounds']:,} rounds, {total['labels']:,} labels; about "
-            f"{duration(estimate.seconds)} here with {estimate.workers} worker{'s' * (estimate.workers > 1)} "
-            f"({duration(estimate.once)} of it once, for embedding the images)."
+            f"{duration(estimate.seconds)} with {estimate.workers} worker{'s' * (estimate.workers > 1)} as fast as "
+            f"here ({duration(estimate.once)} of it once, for embedding the images); the longest run takes "
+            f"{duration(estimate.longest)}."
             "\nThe time is from a calibration of a few seconds; equal fits are computed once, so it can be less."
         )
 

@@ -7,8 +7,9 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import PIL
@@ -21,6 +22,7 @@ from labelwise.data.decode import LOOK, ImageInfo, UnreadableImageError, decode,
 from labelwise.data.duplicates import Looks
 from labelwise.errors import InputError
 
+T = TypeVar("T")
 SMALL = 128
 """Images whose sides are all at most this many pixels are kept as one array, if they are all of one size."""
 LAYOUT = "2"  # part of the cache's keys: changes when what is stored there does
@@ -60,10 +62,21 @@ class ImageSet:
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter's lock
             return np.stack(list(pool.map(lambda index: self._square(index, size, crop), indices.tolist())))
 
+    def part(self, indices: Indices) -> ImageSet:
+        """Return the images at `indices` alone, in memory (pixels, or encoded): what another machine can be sent."""
+        names = [self.names[index] for index in indices]
+        if self.pixels is not None:
+            return replace(self, names=names, pixels=np.array(self.pixels[indices]), blob=None)
+        blobs = [self._read(int(index), lambda blob: blob) for index in indices]
+        return replace(self, names=names, blob=blobs.__getitem__)
+
     def _square(self, index: int, size: int, crop: float) -> NDArray[np.uint8]:
+        return self._read(index, lambda blob: to_square(decode(blob, self.max_pixels), size, crop))
+
+    def _read(self, index: int, use: Callable[[bytes], T]) -> T:
         assert self.blob is not None
         try:
-            return to_square(decode(self.blob(index), self.max_pixels), size, crop)
+            return use(self.blob(index))
         except (UnreadableImageError, OSError) as error:
             raise InputError(f"{self.names[index]} was changed or removed since it was read first: {error}") from None
 

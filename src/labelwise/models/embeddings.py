@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from labelwise.arrays import Indices
-from labelwise.cache import cache_folder, cannot_write
+from labelwise.cache import cache_folder, cannot_write, passed_on
 from labelwise.config import digest
 from labelwise.data.images import SMALL, ImageSet, Progress
 from labelwise.errors import InputError
@@ -40,6 +43,10 @@ class Embeddings:
 def embed_dataset(images: ImageSet, backbone: Backbone, progress: Progress) -> Embeddings:
     """Return the embeddings of every image, from the cache where image content, weights and preprocessing agree."""
     folder = _folder(images, backbone)
+    return passed_on(folder, lambda: _kept(folder, images, backbone, progress))
+
+
+def _kept(folder: Path, images: ImageSet, backbone: Backbone, progress: Progress) -> Embeddings:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):  # a second process waits and finds everything done
@@ -58,20 +65,42 @@ def _resume(folder: Path, images: ImageSet, backbone: Backbone, progress: Progre
     mark, path = folder / "meta.json", folder / "values.f16"
     done, seconds = _done(mark, path, 2 * backbone.features)
     if done < len(images):
-        module = _scoring_module(images, backbone)
+        chunks = [np.arange(start, min(start + CHUNK, len(images))) for start in range(done, len(images), CHUNK)]
         with path.open("r+b" if done else "wb") as file:
             file.truncate(2 * backbone.features * done)  # what was written but not marked
             file.seek(0, os.SEEK_END)
-            while done < len(images):
-                chunk = np.arange(done, min(done + CHUNK, len(images)))
-                started = time.perf_counter()
-                file.write(embed(images, chunk, backbone, module).astype("<f2").tobytes())
+            for chunk, (values, took) in zip(chunks, _compute.get()(images, backbone, chunks), strict=True):
+                file.write(values.astype("<f2").tobytes())
                 file.flush()
                 os.fsync(file.fileno())
-                done, seconds = int(chunk[-1]) + 1, seconds + time.perf_counter() - started
+                done, seconds = int(chunk[-1]) + 1, seconds + took
                 _replace(mark, json.dumps({"done": done, "seconds": seconds}))
                 progress("embedding images", done, len(images))
     return Embeddings(np.memmap(path, "<f2", "r", shape=(len(images), backbone.features)), seconds)
+
+
+def _embed_here(
+    images: ImageSet, backbone: Backbone, chunks: list[Indices]
+) -> Iterator[tuple[NDArray[np.float16], float]]:
+    module = scoring_module(images, backbone)
+    for chunk in chunks:
+        started = time.perf_counter()
+        yield embed(images, chunk, backbone, module), time.perf_counter() - started
+
+
+Compute = Callable[[ImageSet, Backbone, list[Indices]], Iterator[tuple[NDArray[np.float16], float]]]
+"""Yields each chunk's embeddings (n, D) and the seconds of computing them, in order."""
+_compute: ContextVar[Compute] = ContextVar("_compute", default=_embed_here)
+
+
+@contextmanager
+def embedding_by(compute: Compute) -> Iterator[None]:
+    """Have chunks computed elsewhere, as on a cluster; what is on disk, and in which order, stays the same."""
+    before = _compute.set(compute)
+    try:
+        yield
+    finally:
+        _compute.reset(before)
 
 
 def _done(mark: Path, path: Path, row_bytes: int) -> tuple[int, float]:
@@ -97,14 +126,15 @@ def seconds_to_embed(images: ImageSet, backbone: Backbone) -> float:
     if not left:
         return 0.0
     few = np.linspace(0, len(images) - 1, min(128, len(images))).astype(np.int64)
-    module = _scoring_module(images, backbone)
+    module = scoring_module(images, backbone)
     embed(images, few[:32], backbone, module)  # the first batch is slower
     started = time.perf_counter()
     embed(images, few, backbone, module)
     return (time.perf_counter() - started) / len(few) * left
 
 
-def _scoring_module(images: ImageSet, backbone: Backbone) -> nn.Module:
+def scoring_module(images: ImageSet, backbone: Backbone) -> nn.Module:
+    """Return the backbone with its batch-norms folded, checked on the first images."""
     sample = squares(images, np.arange(min(4, len(images))), *input_size(images, backbone), backbone.device)
     return fold_batch_norm(backbone.module, _normalised(sample, backbone))
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from labelwise.cache import cache_folder, cached
+from labelwise.cache import cache_folder, cached, passed_on
 from labelwise.config import digest
 from labelwise.data.images import ImageSet, Progress
 from labelwise.models.backbone import Backbone
@@ -53,7 +53,7 @@ def training_pixels(
     def load(entry: Path) -> NDArray[np.uint8]:
         return np.memmap(entry / "pixels.bin", np.uint8, "r", shape=(len(images), side, side, 3))
 
-    return cached(folder, build, load)
+    return passed_on(folder, lambda: cached(folder, build, load))
 
 
 def on_device(pixels: NDArray[np.uint8], device: torch.device) -> torch.Tensor | None:

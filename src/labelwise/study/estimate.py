@@ -42,26 +42,33 @@ class ArmEstimate:
 class Estimate:
     """arms: one entry a row and arm; once: seconds spent once for all of them, as embedding the images; workers: how
 
-    many a run would use here.
+    many share the runs; longest: seconds of the longest run, which one worker computes.
     """
 
     arms: list[ArmEstimate]
     once: float
     workers: int
+    longest: float
 
     @property
     def seconds(self) -> float:
         """The whole study's estimated seconds, with the runs shared between the workers."""
-        return self.once + sum(arm.seconds for arm in self.arms) / self.workers
+        return self.once + max(self.longest, sum(arm.seconds for arm in self.arms) / self.workers)
 
 
-def estimate_study(study: Study, progress: Progress) -> Estimate:
-    """Plan a study and estimate its time; nothing is written but caches. Errors: InputError as for a run."""
+def estimate_study(study: Study, progress: Progress, workers: int | None = None) -> Estimate:
+    """Plan a study and estimate its time on so many workers (None: as many as pay here), each as fast as one here.
+
+    Nothing is written but caches. Errors: InputError as for a run.
+    """
     check_study(study)
     dataset = open_dataset(study, progress)
     runs = plan_runs(study, dataset)
     speed = calibrate(dataset, study)
     timed = {arm.strategy: _time_strategy(arm.strategy, dataset, speed) for arm in study.arms}
+    seconds = {
+        (run.row.name, run.name, run.seed): _seconds(run, dataset, speed, timed[run.arm.strategy]) for run in runs
+    }
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.row.name, run.name), []).append(run)
@@ -70,11 +77,12 @@ def estimate_study(study: Study, progress: Progress) -> Estimate:
             row, arm, len(members), sum(len(run.labels) for run in members), sum(run.budget for run in members),
             sum(_forward(run, dataset, speed) for run in members),
             sum(sum(map(speed.backward, run.labels)) for run in members),
-            sum(_seconds(run, dataset, speed, timed[run.arm.strategy]) for run in members),
+            sum(seconds[row, arm, run.seed] for run in members),
         )
         for (row, arm), members in groups.items()
     ]  # fmt: skip
-    return Estimate(arms, speed.once, min(default_workers(study, speed.frozen_embeddings), len(runs)))
+    number = min(workers or default_workers(study, speed.frozen_embeddings), len(runs))
+    return Estimate(arms, speed.once, number, max(seconds.values()))
 
 
 def _scored(run: Run, dataset: Dataset) -> int:

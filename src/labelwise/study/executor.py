@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from labelwise.config import Study, canonical
 from labelwise.data.dataset import Dataset
@@ -20,7 +21,11 @@ from labelwise.models.learners import build_learner
 from labelwise.records import Store, writing
 from labelwise.study.plan import Run, asks_zero_shot, check_study, plan_runs, run_id
 from labelwise.study.runner import Runner
-from labelwise.study.workers import Job, compute, default_workers
+from labelwise.study.schedule import Job
+from labelwise.study.workers import compute, default_workers
+
+if TYPE_CHECKING:
+    from labelwise.study.cluster import Cluster
 
 PACKAGES = ("labelwise", "numpy", "scipy", "scikit-learn", "torch", "timm", "pillow")
 
@@ -41,8 +46,10 @@ class Listener(Protocol):
         """The first `rounds` rounds of a run were recorded before."""
 
 
-def run_study(study: Study, out: Path, listener: Listener, workers: int | None = None) -> None:
-    """Run a whole study into the folder `out`, on so many processes (None: as many as pay).
+def run_study(
+    study: Study, out: Path, listener: Listener, workers: int | None = None, cluster: Cluster | None = None
+) -> None:
+    """Run a whole study into the folder `out`, on so many processes (None: as many as pay) or on an open cluster.
 
     Errors: InputError before anything is written.
     """
@@ -67,9 +74,11 @@ def run_study(study: Study, out: Path, listener: Listener, workers: int | None =
         jobs = _jobs(states, store, listener)
         rows = {identity: _describe(run, identity, runner) for identity, run in states.items()}
         number = min(workers or default_workers(study, learner.frozen_embeddings), max(1, len(jobs)))
-        for job, step in compute(jobs, runner, store.state, number):
-            store.add_round(rows[job.identity], step.done, step.initial, step.events)
-            listener.recorded(job.run, step.done)
+        computed = cluster.compute(jobs, runner, store.state) if cluster else compute(jobs, runner, store.state, number)
+        with closing(computed):
+            for job, step in computed:
+                store.add_round(rows[job.identity], step.done, step.initial, step.events)
+                listener.recorded(job.run, step.done)
 
 
 def _check_out(out: Path, data: str) -> None:

@@ -11,12 +11,13 @@ import multiprocessing
 import os
 import signal
 import threading
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from multiprocessing.connection import Connection, wait
+
+from tqdm import tqdm
 
 from labelwise.config import Study
 from labelwise.data.images import unseen
@@ -24,26 +25,9 @@ from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError
 from labelwise.models.backbone import pick_device
 from labelwise.models.learners import build_learner
-from labelwise.state import State
-from labelwise.study.plan import Run
-from labelwise.study.runner import Kept, Runner, Step, share_key
+from labelwise.study.runner import Kept, Runner, Step
+from labelwise.study.schedule import Job, Order, Recorded, Schedule, answers
 from labelwise.threads import cores, share_cores
-
-ATTEMPTS = 3
-"""Workers that may die in one round before the study stops."""
-
-
-Recorded = Callable[[str], State | None]
-"""What a run, by its identity, has labelled according to the records; None where it has not begun."""
-
-
-@dataclass
-class Job:
-    """A run that is not done. deaths: workers lost in it since its last recorded round."""
-
-    run: Run
-    identity: str
-    deaths: int = 0
 
 
 def default_workers(study: Study, frozen_embeddings: bool) -> int:
@@ -53,13 +37,15 @@ def default_workers(study: Study, frozen_embeddings: bool) -> int:
     return cores()
 
 
-def compute(jobs: list[Job], runner: Runner, recorded: Recorded, workers: int) -> Iterator[tuple[Job, Step]]:
+def compute(
+    jobs: list[Job], runner: Runner, recorded: Recorded, workers: int
+) -> Generator[tuple[Job, Step], None, None]:
     """Yield every missing round of every job, computed in this process or by so many workers.
 
     Each round has to be recorded before the next one is asked for. Errors: InputError, also where workers keep dying.
     """
     if workers > 1:
-        with _Coordinator(jobs, runner, recorded, workers) as coordinator:
+        with _Coordinator(Schedule(jobs, recorded), runner, workers) as coordinator:
             yield from coordinator.steps()
         return
     for _, group in groupby(jobs, key=lambda job: (job.run.row.name, job.run.seed)):
@@ -70,14 +56,11 @@ def compute(jobs: list[Job], runner: Runner, recorded: Recorded, workers: int) -
 
 
 class _Coordinator:
-    """Hands jobs to workers, passes on what arms can share, and gives a dead worker's job to another one."""
+    """Hands jobs to workers, and puts a new worker in a dead one's place."""
 
-    def __init__(self, jobs: list[Job], runner: Runner, recorded: Recorded, workers: int) -> None:
-        self.pending, self.runner, self.recorded = list(jobs), runner, recorded
-        self.kept: dict[str, Kept] = {}
-        self.making: dict[str, str] = {}  # first fits that others wait for: share key -> identity of who makes it
+    def __init__(self, schedule: Schedule, runner: Runner, workers: int) -> None:
+        self.schedule, self.runner, self.workers = schedule, runner, workers
         self.idle = [_Worker(runner, workers) for _ in range(workers)]
-        self.workers = workers
         self.busy: dict[Connection, tuple[_Worker, Job]] = {}
 
     def __enter__(self) -> _Coordinator:
@@ -89,97 +72,36 @@ class _Coordinator:
 
     def steps(self) -> Iterator[tuple[Job, Step]]:
         """Yield finished rounds in the order in which they come in."""
-        while self.pending or self.busy:
-            while self.idle and (job := self._next()):
-                self._start(self.idle.pop(), job)
+        while self.schedule.pending or self.busy:
+            while self.idle and (taken := self.schedule.take()):
+                self._start(*taken)
             for connection in wait(list(self.busy)):
                 assert isinstance(connection, Connection)
                 worker, job = self.busy[connection]
                 try:
-                    message = connection.recv()
+                    answer = connection.recv()
                 except (EOFError, OSError):
                     self._replace(connection)
                     continue
-                if isinstance(message, Failure):
-                    raise InputError(message.text) if message.expected else RuntimeError(message.text)
-                if message.kept is not None:
-                    self._share(job, message.kept)
-                if message.step is None:
+                step = self.schedule.receive(job, answer)
+                if step is None:
                     self.idle.append(worker)
                     del self.busy[connection]
                 else:
-                    job.deaths = 0
-                    yield job, message.step
+                    yield job, step
 
-    def _next(self) -> Job | None:
-        """Return the next job that does not wait for another worker's first fit, the study's order kept."""
-        for job in self.pending:
-            if share_key(job.run) not in self.making or self.recorded(job.identity) is not None:
-                self.pending.remove(job)
-                return job
-        return None
-
-    def _start(self, worker: _Worker, job: Job) -> None:
-        key, state = share_key(job.run), self.recorded(job.identity)
-        kept = self.kept.get(key)
-        if kept is None and state is None:
-            self.making[key] = job.identity
-        self._drop(key)
+    def _start(self, job: Job, order: Order) -> None:
+        worker = self.idle.pop()
         self.busy[worker.connection] = worker, job
         with suppress(OSError):  # it died: that is seen when its answer is read
-            worker.connection.send(Order(job.run, state, kept))
-
-    def _share(self, job: Job, kept: Kept) -> None:
-        key = share_key(job.run)
-        self.making.pop(key, None)
-        self.kept[key] = kept
-        self._drop(key)
-
-    def _drop(self, key: str) -> None:
-        """Forget a first fit that no waiting job can use: models are large."""
-        if all(share_key(job.run) != key for job in self.pending):
-            self.kept.pop(key, None)
+            worker.connection.send(order)
 
     def _replace(self, connection: Connection) -> None:
         """Put a dead worker's job back, and a new worker in its place."""
         worker, job = self.busy.pop(connection)
         worker.stop()
-        job.deaths += 1
-        if job.deaths >= ATTEMPTS:
-            raise InputError(
-                f"the worker of {job.run.row.name} {job.run.name} seed {job.run.seed} died {ATTEMPTS} times in one "
-                "round (killed, or out of memory?); give fewer --workers, then run the same command again: finished "
-                "rounds are kept"
-            )
-        if self.making.get(share_key(job.run)) == job.identity:
-            del self.making[share_key(job.run)]
-        self.pending.insert(0, job)
+        self.schedule.died(job, "give fewer --workers")
         self.idle.append(_Worker(self.runner, self.workers))
-
-
-@dataclass(frozen=True)
-class Order:
-    """To a worker: go on with this run from this state, with what others computed."""
-
-    run: Run
-    state: State | None
-    kept: Kept | None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """From a worker: a finished round, or None after the last; with a run's first round, what others can use."""
-
-    step: Step | None
-    kept: Kept | None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """From a worker: why it cannot go on; expected: bad input, and the text is for the user."""
-
-    text: str
-    expected: bool
 
 
 class _Worker:
@@ -205,27 +127,22 @@ def work(connection: Connection, study: Study, key: str, workers: int) -> None:
     """Be a worker: build what `study` needs once, then take orders until the connection ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator stops its workers itself
     share_cores(workers)
+    # tqdm's own lock, which `datasets` makes, is a semaphore that a killed process leaves behind, with a warning
+    tqdm.set_lock(threading.RLock())
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    try:
-        runner = _build(study, key)
+
+    @lru_cache(maxsize=1)
+    def build() -> Runner:
+        dataset = open_dataset(study, unseen)
+        learner = build_learner(dataset, study, unseen)
+        if learner.key != key:
+            raise InputError(f"{study.data} changed while the study was starting; run the same command again")
+        return Runner(study, dataset, learner)
+
+    with suppress(BrokenPipeError, EOFError):
         while True:
-            try:
-                order: Order = connection.recv()
-            except EOFError:
-                return
-            kept = Kept()
-            if order.kept is not None:
-                kept.add(order.kept, runner.learner)
-            for step in runner.steps(order.run, order.state, kept):
-                first = step.done.round == 0
-                connection.send(Answer(step, kept.packed() if first else None))
-            connection.send(Answer(None, None))
-    except BrokenPipeError:
-        return
-    except InputError as error:
-        connection.send(Failure(str(error), expected=True))
-    except Exception:
-        connection.send(Failure(traceback.format_exc(), expected=False))
+            for answer in answers(build, connection.recv()):
+                connection.send(answer)
 
 
 def _leave_with_parent() -> None:
@@ -234,11 +151,3 @@ def _leave_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
-
-
-def _build(study: Study, key: str) -> Runner:
-    dataset = open_dataset(study, unseen)
-    learner = build_learner(dataset, study, unseen)
-    if learner.key != key:
-        raise InputError(f"{study.data} changed while the study was starting; run the same command again")
-    return Runner(study, dataset, learner)
