@@ -121,11 +121,13 @@ def status(folder: Folder, format_: As = Format.table) -> None:
 @app.command()
 def results(folder: Folder, format_: As = Format.table) -> None:
     """Print the records: a row a round, with accuracy, labels by kind and every cost."""
+    from labelwise.analysis.halves import rounds_with_halves
     from labelwise.analysis.results import rounds
     from labelwise.cli.tables import print_frame
     from labelwise.records import reading
 
-    print_frame(rounds(reading(folder)), format_.value)
+    table = format_ is Format.table  # the halves read every prediction, and a table has no room for them
+    print_frame((rounds if table else rounds_with_halves)(reading(folder)), format_.value)
 
 
 @app.command()

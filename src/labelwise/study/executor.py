@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,10 +71,11 @@ def run_study(study: Study, out: Path, listener: Listener, workers: int | None =
             for identity, run in states.items()
         }
         runner = Runner(study, dataset, learner)
-        number = min(workers or default_workers(study, learner.frozen_embeddings), max(1, len(jobs)))
-        for job, step in compute(jobs, runner, store.state, number):
-            store.add_round(rows[job.identity], step.done, step.initial, step.events)
-            listener.recorded(job.run, step.done)
+        number = workers or default_workers(study, learner.frozen_embeddings)
+        for part in _waiting(study, jobs, store):
+            for job, step in compute(part, runner, store.state, min(number, max(1, len(part)))):
+                store.add_round(rows[job.identity], step.done, step.initial, step.events)
+                listener.recorded(job.run, step.done)
 
 
 def _check_out(out: Path, data: str) -> None:
@@ -93,13 +96,14 @@ def _check_same(found: dict[str, Any], study: Study, out: Path) -> None:
             f"{out} was made by labelwise {found['version']} and this is {version('labelwise')}, whose records may "
             "differ; choose another --out (results and report still read it)"
         )
-    before, after = found["config"], json.loads(canonical(study))
+    before = json.loads(canonical(Study.model_validate(found["config"])))  # with what is new since at its default
+    after = json.loads(canonical(study))
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
         if key in ("sizes", "arms", "seeds"):
             if old is not None and all(item in new for item in old):
                 continue
-        elif key in ("name", "question") or old == new:
+        elif key in ("name", "question", "prices") or old == new:
             continue
         raise InputError(
             f"{out} holds another configuration: {key} was {json.dumps(old)} and is now {json.dumps(new)}; choose "
@@ -141,6 +145,22 @@ def _jobs(runs: dict[str, Run], store: Store, listener: Listener) -> list[Job]:
             listener.skipped(run, state.round)
         jobs.append(Job(run, identity))
     return jobs
+
+
+def _waiting(study: Study, jobs: list[Job], store: Store) -> Iterator[list[Job]]:
+    """Yield the jobs in parts, each to be recorded before the next is asked for.
+
+    With `stop: at_baseline` the baselines come first; each other run gets the results of its row, seed and weighting.
+    """
+    if study.stop == "budget":
+        yield jobs
+        return
+    yield [job for job in jobs if job.run.arm.strategy == BASELINE]
+    targets = store.last_results(BASELINE)
+    yield [
+        replace(job, run=replace(job.run, target=targets[job.run.row.name, job.run.seed, str(job.run.arm.weighting)]))
+        for job in jobs if job.run.arm.strategy != BASELINE
+    ]  # fmt: skip
 
 
 def _describe(run: Run, identity: str, dataset: Dataset, subset: Subset, learner: Learner) -> dict[str, Any]:

@@ -21,13 +21,17 @@ PROTOCOL = "1"
 
 @dataclass(frozen=True)
 class Run:
-    """One run: an arm on a row with a seed. labels: the labelled set's size in each round, the last is the budget."""
+    """One run: an arm on a row with a seed. labels: the labelled set's size in each round, the last is the budget.
+
+    target: with `stop: at_baseline`, the baseline's test accuracy and loss, once they are recorded.
+    """
 
     row: Row
     arm: Arm
     name: str
     seed: int
     labels: tuple[int, ...]
+    target: tuple[float, float] | None = None
 
     @property
     def budget(self) -> int:
@@ -50,6 +54,14 @@ def check_study(study: Study) -> None:
             problem = check_options(arm.strategy, arm.options)
         if problem:
             raise InputError(f"arms.{position}: {problem}")
+    if study.stop == "at_baseline":
+        baselines = {arm.weighting for arm in study.arms if arm.strategy == BASELINE}
+        for position, arm in enumerate(study.arms):
+            if arm.weighting not in baselines:
+                raise InputError(
+                    f"arms.{position}: stop: at_baseline needs the baseline with weighting: {arm.weighting}; add "
+                    f"{{strategy: {BASELINE}, weighting: {arm.weighting}}} to the arms"
+                )
     check_learner(study)
 
 
@@ -86,6 +98,7 @@ def run_id(run: Run, study: Study, learner_key: str) -> str:
     return digest(
         PROTOCOL, learner_key, canonical(run.row), canonical(run.arm), str(run.seed), str(run.labels),
         str(study.minority), canonical(study.initial), str(study.acquisition), study.start,
+        *([study.stop] if study.stop != "budget" else []),
     )  # fmt: skip
 
 

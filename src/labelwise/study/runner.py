@@ -83,7 +83,7 @@ class Runner:
             kept.tuned[chosen_on.tobytes()] = chosen, time.perf_counter() - started
         task = Task(
             self.learner, run.arm, run.seed, arm_pool(self.dataset, subset, run.arm), self.dataset.test, labels,
-            run.budget, run.batch, *kept.tuned[chosen_on.tobytes()], kept.fits, kept.memory,
+            run.budget, run.batch, *kept.tuned[chosen_on.tobytes()], kept.fits, kept.memory, run.target,
         )  # fmt: skip
         labeler, initial = Oracle(labels), None
         if state is None:
