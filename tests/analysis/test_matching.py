@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,9 +57,7 @@ def test_halves_of_a_round_average_to_the_whole(tmp_path: Path) -> None:
     assert middle.to_numpy() == pytest.approx(found["loss"].to_numpy(), rel=2e-3)  # predictions are float16
 
 
-def some(
-    curves: dict[str, list[list[float]]], baseline: list[float], **changes: Any
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def some(curves: dict[str, list[list[float]]], baseline: list[float]) -> pd.DataFrame:
     """Invent finished runs of one row: arm -> accuracies by round, a list a seed; loss is 1 - accuracy."""
     rows = []
     for arm, runs in {"stratified": [[value] for value in baseline], **curves}.items():
@@ -72,18 +69,16 @@ def some(
                  "labels": n, "accuracy": value, "loss": 1 - value, "budget": 400, "status": "done"}
                 for i, (n, value) in enumerate(zip(labels, run, strict=True))
             ]  # fmt: skip
-    frame = pd.DataFrame(rows).assign(**changes)
-    parts = frame[["row", "arm", "seed", "round"]].copy()
-    for half in ("half1", "half2"):
-        parts[f"accuracy_{half}"], parts[f"loss_{half}"] = frame["accuracy"], frame["loss"]
-    return frame, parts
+    frame = pd.DataFrame(rows)
+    halves = {f"{metric}_{half}": frame[metric] for metric in ("accuracy", "loss") for half in ("half1", "half2")}
+    return frame.assign(**halves)
 
 
 RISING = [0.5, 0.6, 0.7, 0.8]
 
 
 def test_every_run_by_every_rule() -> None:
-    found = matches(*some({"margin": [RISING, RISING, RISING]}, [0.65, 0.59, 0.9]))
+    found = matches(some({"margin": [RISING, RISING, RISING]}, [0.65, 0.59, 0.9]))
     oracle = found[found["rule"] == ORACLE]
     assert oracle["labels"].tolist() == [300, 200, 400]
     assert oracle["reached"].tolist() == [True, True, False]
@@ -95,20 +90,27 @@ def test_every_run_by_every_rule() -> None:
 
 
 def test_the_two_ways_round_are_averaged_and_one_that_never_arrives_censors() -> None:
-    frame, parts = some({"margin": [RISING]}, [0.65])
-    base = parts["arm"] == "stratified"
-    parts.loc[base, ["accuracy_half1", "accuracy_half2"]] = [0.60, 0.70]
-    one = matches(frame, parts).set_index("rule").loc["accuracy"]
+    frame = some({"margin": [RISING]}, [0.65])
+    base = frame["arm"] == "stratified"
+    frame.loc[base, ["accuracy_half1", "accuracy_half2"]] = [0.60, 0.70]
+    one = matches(frame).set_index("rule").loc["accuracy"]
     assert one["labels"] == pytest.approx(math.sqrt(200 * 300))
     assert one["reached"]
-    parts.loc[base, ["accuracy_half1", "accuracy_half2"]] = [0.60, 0.95]
-    one = matches(frame, parts).set_index("rule").loc["accuracy"]
+    frame.loc[base, ["accuracy_half1", "accuracy_half2"]] = [0.60, 0.95]
+    one = matches(frame).set_index("rule").loc["accuracy"]
     assert one["labels"] == pytest.approx(math.sqrt(200 * 400))
     assert not one["reached"]
 
 
+def test_an_easier_half_moves_no_crossing() -> None:
+    frame = some({"margin": [RISING]}, [0.65])
+    frame["accuracy_half2"] += 0.1
+    one = matches(frame).set_index("rule").loc["accuracy"]
+    assert (one["labels"], one["reached"]) == (pytest.approx(250), True)
+
+
 def test_reduction_and_interval_are_of_the_log_ratio() -> None:
-    found = needed(matches(*some({"margin": [RISING] * 3}, [0.62, 0.6, 0.64])))
+    found = needed(matches(some({"margin": [RISING] * 3}, [0.62, 0.6, 0.64])))
     one = found[found["rule"] == "accuracy"].iloc[0]
     ratios = np.log(np.array([220, 200, 240]) / 400)
     expected = scipy.stats.ttest_1samp(ratios, 0)
@@ -121,12 +123,12 @@ def test_reduction_and_interval_are_of_the_log_ratio() -> None:
 
 
 def test_runs_that_never_arrive_are_not_dropped() -> None:
-    some_arrive = needed(matches(*some({"margin": [RISING] * 4}, [0.65, 0.62, 0.9, 0.7])))
+    some_arrive = needed(matches(some({"margin": [RISING] * 4}, [0.65, 0.62, 0.9, 0.7])))
     one = some_arrive[some_arrive["rule"] == "accuracy"].iloc[0]
     assert (one["n"], one["reached"]) == (4, 3)
     known = 400 * np.exp(np.log(np.array([250, 220, 300]) / 400).mean())
     assert one["labels"] > known
-    none_arrive = needed(matches(*some({"margin": [RISING] * 3}, [0.9] * 3))).iloc[0]
+    none_arrive = needed(matches(some({"margin": [RISING] * 3}, [0.9] * 3))).iloc[0]
     assert (none_arrive["n"], none_arrive["reached"], none_arrive["call"]) == (3, 0, "no verdict")
     assert math.isnan(none_arrive["labels"])
 
@@ -134,7 +136,7 @@ def test_runs_that_never_arrive_are_not_dropped() -> None:
 def test_the_control_is_random_in_the_same_pool() -> None:
     late = [0.4, 0.5, 0.6, 0.8]
     curves = {"random": [RISING] * 3, "margin": [late] * 3, "random subset": [late] * 3, "margin subset": [RISING] * 3}
-    found = needed(matches(*some(curves, [0.62, 0.6, 0.58])))
+    found = needed(matches(some(curves, [0.62, 0.6, 0.58])))
     own = found[found["rule"] == "accuracy"].set_index("arm")
     assert own.loc["margin", "control"] == "random"
     assert own.loc["margin subset", "control"] == "random subset"
@@ -145,20 +147,26 @@ def test_the_control_is_random_in_the_same_pool() -> None:
     assert own.loc["margin", "control_p"] == pytest.approx(expected.pvalue)
     assert own.loc["margin", "control_call"] == "more"
     assert own.loc["margin subset", "control_call"] == "fewer"
-    both_late = needed(matches(*some({"random": [RISING] * 3, "margin": [RISING] * 3}, [0.9, 0.65, 0.6])))
+    both_late = needed(matches(some({"random": [RISING] * 3, "margin": [RISING] * 3}, [0.9, 0.65, 0.6])))
     one = both_late[(both_late["rule"] == "accuracy") & (both_late["arm"] == "margin")].iloc[0]
     assert one["control_n"] == 2  # where neither arrives, nothing is known of their ratio
     assert one["control_call"] == "no verdict"
 
 
 def test_without_a_baseline_or_finished_runs_there_is_nothing_to_match() -> None:
-    frame, parts = some({"margin": [RISING]}, [0.6])
-    assert matches(frame[frame["arm"] == "margin"], parts).empty
-    assert matches(frame.assign(status="running"), parts).empty
-    assert needed(matches(frame.assign(status="running"), parts)).empty
+    frame = some({"margin": [RISING]}, [0.6])
+    assert matches(frame[frame["arm"] == "margin"]).empty
+    assert matches(frame.assign(status="running")).empty
+    assert needed(matches(frame.assign(status="running"))).empty
 
 
 def test_a_baseline_of_another_weighting_is_no_target() -> None:
-    frame, parts = some({"margin": [RISING]}, [0.6])
+    frame = some({"margin": [RISING]}, [0.6])
     frame.loc[frame["arm"] == "margin", "weighting"] = "inverse"
-    assert matches(frame, parts).empty
+    assert matches(frame).empty
+
+
+def test_without_a_test_image_in_a_half_only_the_published_rule_is_left() -> None:
+    frame = some({"margin": [RISING]}, [0.6])
+    frame["accuracy_half2"] = math.nan
+    assert set(matches(frame)["rule"]) == {ORACLE}

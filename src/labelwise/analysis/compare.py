@@ -44,7 +44,7 @@ def per_run(rounds: pd.DataFrame, whole: bool = True) -> pd.DataFrame:
     """
     done = rounds[rounds["status"] == "done"]
     runs = done.groupby(KEYS, sort=False)
-    last = runs[[*PARTS, "budget", *METRICS, *LABELS]].last()
+    last = runs[[*PARTS, "options", "budget", *METRICS, *LABELS]].last()
     frame = last.join(runs[[*SECONDS, *COUNTS]].sum()).join(runs["peak_memory_mb"].max()).reset_index()
     frame["seconds"] = frame[SECONDS].sum(axis=1)
     frame = frame.merge(areas(done, "accuracy"), on=KEYS, how="left")
@@ -67,32 +67,50 @@ def differences(runs: pd.DataFrame, column: str) -> pd.DataFrame:
 
     Columns COMPARISON: row, arm, against (stratified or random), reference (that arm's name), n_pairs, mean and
     reference_mean (over the pairs), difference, low, high (95 % paired t), p, p_holm (Holm over the `comparisons` of
-    the row against the same), p_equivalence (of two one-sided tests within one point) and its Holm, within_point
-    (the latter below 0.05), detectable (the difference that so many pairs would show in 80 of 100 studies), call (one
-    of CALLS). Arms are compared with the arm that shares their other parts; where there is none, there is no row.
-    runs: as of `per_run`.
+    the row's strategies with the same start, pool and weighting against the same), p_equivalence (of two one-sided
+    tests within one point) and its Holm, within_point (the latter below 0.05), detectable (the difference that so many
+    pairs would show in 80 of 100 studies), call (one of CALLS). Arms are compared with the arm that shares their other
+    parts; where there is none, there is no row. runs: as of `per_run`.
     """
     found: list[dict[str, Any]] = []
     for row, part in runs.groupby("row", sort=False):
         arms = part.drop_duplicates("arm").set_index("arm")
         for against in (BASELINE, RANDOM):
-            own = arms.index[~arms["strategy"].isin((BASELINE, against))]
-            pairs = [(str(arm), reference_arm(arms, str(arm), against)) for arm in own]
-            found += _family(str(row), part, column, against, [(a, b) for a, b in pairs if b is not None])
+            own = arms[~arms["strategy"].isin((BASELINE, against))]
+            for _, family in own.groupby(SHARED_PARTS[RANDOM], sort=False):
+                pairs = [(str(arm), reference_arm(arms, str(arm), against)) for arm in family.index]
+                found += _family(str(row), part, column, against, [(a, b) for a, b in pairs if b is not None])
     return pd.DataFrame(found, columns=[*COMPARISON])
 
 
 def between(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return paired differences between the strategies of each row, every pair that shares start, pool and weighting.
 
-    Columns as of `differences`, against: strategy. Holm over the pairs of a row. runs: as of `per_run`.
+    Columns as of `differences`, against: strategy. Holm over the pairs of a row with the same parts. runs: as of
+    `per_run`.
     """
     found: list[dict[str, Any]] = []
     for row, part in runs.groupby("row", sort=False):
         arms = part.drop_duplicates("arm")
         groups = arms[~arms["strategy"].isin((BASELINE, RANDOM))].groupby(SHARED_PARTS[RANDOM], sort=False)["arm"]
-        pairs = [(a, b) for _, names in groups for a, b in combinations(names.tolist(), 2)]
-        found += _family(str(row), part, column, "strategy", pairs)
+        for _, names in groups:
+            found += _family(str(row), part, column, "strategy", list(combinations(names.tolist(), 2)))
+    return pd.DataFrame(found, columns=[*COMPARISON])
+
+
+def class_weights(runs: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return paired differences of arms with class weights to the same arms without, baselines included.
+
+    Columns as of `differences`, against: no class weights. Holm over the pairs of a row. runs: as of `per_run`.
+    """
+    found: list[dict[str, Any]] = []
+    for row, part in runs.groupby("row", sort=False):
+        arms = part.drop_duplicates("arm")
+        keys = ["strategy", "start", "pool", "options"]
+        plain = {tuple(one[keys]): str(one["arm"]) for _, one in arms[arms["weighting"] == "none"].iterrows()}
+        weighted = [(str(one["arm"]), tuple(one[keys])) for _, one in arms[arms["weighting"] == "inverse"].iterrows()]
+        pairs = [(arm, plain[key]) for arm, key in weighted if key in plain]
+        found += _family(str(row), part, column, "no class weights", pairs)
     return pd.DataFrame(found, columns=[*COMPARISON])
 
 

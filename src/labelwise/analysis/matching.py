@@ -3,7 +3,8 @@
 - `oracle stopping`: the first round whose test accuracy is higher and whose test loss is lower than the baseline's of
   the same row, seed and weighting. It reads the test set to stop, and the luckiest of many rounds wins.
 - `accuracy`, `loss`: the target is the baseline's on one half of the test set, the crossing that of the run's isotonic
-  curve on the other half, linear between rounds; then the other way round. The geometric mean of the two counts.
+  curve on the other half, linear between rounds; then the other way round. The geometric mean of the two counts. One
+  half may be the easier one, so both are taken relative to the run's own mean over its rounds on that half.
 
 A run that does not get there is censored at its last labels: what it needs is known to be more. Never dropped.
 """
@@ -19,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.isotonic import isotonic_regression
 
 from labelwise.analysis.censored import censored_mean
-from labelwise.analysis.compare import PARTS, RANDOM, reference_arm
+from labelwise.analysis.compare import PARTS, RANDOM, SHARED_PARTS, reference_arm
 from labelwise.analysis.halves import COLUMNS
 from labelwise.analysis.results import KEYS, dicts
 from labelwise.analysis.statistics import LEVEL, holm
@@ -56,14 +57,13 @@ def first_better(rounds: pd.DataFrame, accuracy: float, loss: float) -> tuple[fl
     return float(rounds["labels"].iloc[better[0] if len(better) else -1]), bool(len(better))
 
 
-def matches(rounds: pd.DataFrame, halves: pd.DataFrame) -> pd.DataFrame:
+def matches(rounds: pd.DataFrame) -> pd.DataFrame:
     """Return a row a finished run and rule: row, arm, seed, rule, PARTS, reference, budget, labels, reached.
 
     labels: needed to match the reference, the baseline of the same row, seed and weighting; where `reached` is false,
-    more than that. Runs without a finished baseline are left out. rounds: as of `results.rounds`; halves: as of
-    `halves.halves`.
+    more than that. Runs without a finished baseline are left out. rounds: as of `halves.rounds_with_halves`.
     """
-    done = rounds[rounds["status"] == "done"].merge(halves, on=[*KEYS, "round"], how="left")
+    done = rounds[rounds["status"] == "done"]
     found: list[dict[str, Any]] = []
     for _, group in done.groupby(["row", "seed"], sort=False):
         runs = {str(arm): run.sort_values("round") for arm, run in group.groupby("arm", sort=False)}
@@ -82,7 +82,7 @@ def _by_rule(run: pd.DataFrame, baseline: pd.Series) -> list[dict[str, Any]]:
     if run[[*COLUMNS]].notna().all(axis=None):
         for metric, sign in (("accuracy", 1.0), ("loss", -1.0)):
             ways = [
-                crossing(run["labels"], sign * run[f"{metric}_{there}"], sign * baseline[f"{metric}_{here}"])
+                _across(run, baseline, f"{metric}_{here}", f"{metric}_{there}", sign)
                 for here, there in (("half1", "half2"), ("half2", "half1"))
             ]
             middle = math.sqrt(ways[0][0] * ways[1][0])
@@ -90,27 +90,38 @@ def _by_rule(run: pd.DataFrame, baseline: pd.Series) -> list[dict[str, Any]]:
     return found
 
 
+def _across(run: pd.DataFrame, baseline: pd.Series, here: str, there: str, sign: float) -> tuple[float, bool]:
+    """Return the crossing on one half (`there`) of the target of the other (`here`)."""
+    target = sign * (float(baseline[here]) - float(run[here].mean()))
+    return crossing(run["labels"], sign * (run[there] - run[there].mean()), target)
+
+
 def needed(found: pd.DataFrame) -> pd.DataFrame:
     """Return labels needed to match the baseline over the seeds: a row a (row, arm, rule), columns NEEDED.
 
     labels, reduction (1 - labels / N), low, high: from the mean of log(labels / N) over the seeds with censoring
     (`censored_mean`), back on the scale of labels; low and high bound the reduction, low is -inf where nothing bounds
-    it. p, p_holm: of no reduction, corrected over the row's arms. control: the random arm of the same start, pool and
-    weighting, and the ratio of labels to its, by seed, with its interval and p; control_call: fewer, more,
-    no difference shown, no verdict. found: as of `matches`.
+    it. p, p_holm: of no reduction, corrected over the row's strategies with the same start, pool and weighting.
+    control: the random arm of these, and the ratio of labels to its, by seed, with its interval and p; control_call:
+    fewer, more, no difference shown, no verdict. found: as of `matches`.
     """
     rows = []
     for (_, _), family in found.groupby(["row", "rule"], sort=False):
         arms = family.drop_duplicates("arm").set_index("arm")
-        part = [_needed(family, arms, str(arm)) for arm in arms.index]
-        for key in ("p", "control_p"):
-            for one, p in zip(part, holm([one[key] for one in part]).tolist(), strict=True):
-                one[f"{key}_holm"] = p
-        for one in part:
-            one["call"] = _call(one["reduction"], one["p_holm"])
-            one["control_call"] = _call(1 - one["control_ratio"], one["control_p_holm"]) if one["control"] else ""
-        rows += part
+        for _, group in arms.groupby(SHARED_PARTS[RANDOM], sort=False):
+            rows += _called([_needed(family, arms, str(arm)) for arm in group.index])
     return pd.DataFrame(rows, columns=[*NEEDED])
+
+
+def _called(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add the corrected p-values and the calls of the arms that are corrected together."""
+    for key in ("p", "control_p"):
+        for one, p in zip(group, holm([one[key] for one in group]).tolist(), strict=True):
+            one[f"{key}_holm"] = p
+    for one in group:
+        one["call"] = _call(one["reduction"], one["p_holm"])
+        one["control_call"] = _call(1 - one["control_ratio"], one["control_p_holm"]) if one["control"] else ""
+    return group
 
 
 def _needed(family: pd.DataFrame, arms: pd.DataFrame, arm: str) -> dict[str, Any]:
