@@ -131,12 +131,18 @@ def results(folder: Folder, format_: As = Format.table) -> None:
 
 
 @app.command()
-def report(folder: Folder) -> None:
+def report(
+    folder: Folder,
+    no_images: Annotated[
+        bool,
+        typer.Option("--no-images", help="Leave out pictures of the data, and all paths: for passing the report on."),
+    ] = False,
+) -> None:
     """Write the report: one HTML file that opens offline, figures as SVG and PDF, tables as CSV."""
     from labelwise.records import reading
     from labelwise.report import write_report
 
-    path = write_report(reading(folder), folder / "report")
+    path = write_report(reading(folder), folder / "report", images=not no_images)
     typer.echo(f"Report: {path}")
 
 

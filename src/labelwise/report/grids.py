@@ -76,7 +76,7 @@ def labels_cell(one: dict[str, Any]) -> Cell:
     if not reached or math.isnan(one["labels"]) or (never and one["labels"] > one["budget"]):
         return Cell(f"> {number(one['budget'], 'labels')}", never, "open")
     reduction = f"{percent(abs(one['reduction']))} % {'fewer' if one['reduction'] >= 0 else 'more'}"
-    between = "" if math.isnan(one["low"]) else f" [{reduction_span(one['low'], one['high'])}]"
+    between = "" if math.isnan(one["low"]) else f"[{reduction_span(one['low'], one['high'])}]"
     kind = {"fewer": "better", "more": "worse"}.get(one["call"], "open")
     text = MARK.get(one["call"], "") + number(one["labels"], "labels")
-    return Cell(text, "; ".join(part for part in (f"{reduction}{between}", never) if part), kind)
+    return Cell(text, "\n".join(part for part in (reduction, between, never) if part), kind)

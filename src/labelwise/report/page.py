@@ -12,10 +12,13 @@ from labelwise.analysis.verdict import AT_N, TO_MATCH
 from labelwise.report import grids, published, tables
 from labelwise.report.content import Content
 from labelwise.report.draw import Drawn
+from labelwise.report.pictures import Pictures
 from labelwise.report.used import facts
 
 SHOWN = 6
 """Lines of an answer that stand there at once; the others are folded away."""
+FOLDED = 20
+"""Lines of a table above which it is folded away."""
 GRIDS = {
     AT_N: "Accuracy at N, difference to the stratified sample in points, with its 95 % interval. ▲ higher and ▼ lower "
     "are shown (paired t, Holm); ≈ is shown to be within one point; without a sign nothing is shown.",
@@ -25,8 +28,8 @@ GRIDS = {
 """What the tables of the first screen show."""
 
 
-def render(content: Content, figures: dict[str, list[Drawn]], written: list[str]) -> str:
-    """Return the page. figures: by kind, as `draw` gives them; written: names of the CSV files."""
+def render(content: Content, figures: dict[str, list[Drawn]], written: list[str], pictures: Pictures) -> str:
+    """Return the page. figures: by kind, as `draw` gives them; written: the CSV files' names; pictures: thumbnails."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_resource("page.html"))
     finished = bool(len(content.runs))
@@ -35,11 +38,13 @@ def render(content: Content, figures: dict[str, list[Drawn]], written: list[str]
         content=content,
         study=content.study,
         figures=figures,
+        pictures=pictures,
         written=written,
         finished=len(content.runs),
         grids={AT_N: grids.accuracy_grid(content), TO_MATCH: grids.labels_grid(content)},
         grid_captions=GRIDS,
         SHOWN=SHOWN,
+        FOLDED=FOLDED,
         labels_needed=tables.labels_needed(content),
         between=tables.pairs(content.between),
         weights=tables.pairs(content.weights),
