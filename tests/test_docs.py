@@ -44,7 +44,7 @@ def test_commands_in_documents_exist() -> None:
     assert used
     for name, rest in used:
         assert name in known
-        assert set(re.findall(r"--[a-z]+", rest)) <= known[name]
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known[name]
 
 
 def test_every_key_is_documented() -> None:
