@@ -20,7 +20,7 @@ HONEST = "accuracy"
 
 
 def labels_to_match(study: Study, needed: pd.DataFrame) -> list[str]:
-    """Return the lines on labels to match the baseline's accuracy: the most general first, then one a group of arms.
+    """Return the lines on labels to match the baseline's accuracy: all together, oracle stopping, one a group of arms.
 
     A group is a row's arms with the same pool and weighting, held against the random arm of that pool. needed: as of
     `matching.needed`.
@@ -30,7 +30,7 @@ def labels_to_match(study: Study, needed: pd.DataFrame) -> list[str]:
         return []
     groups = [dicts(part) for _, part in own.assign(group=_groups(study, own)).groupby("group", sort=False)]
     lines = [_group_line(study, group) for group in groups]
-    return [_overall(own, study), *lines]
+    return [_overall(own, study), *_oracle_stopping(study, needed), *lines]
 
 
 def _overall(own: pd.DataFrame, study: Study) -> str:
@@ -43,7 +43,7 @@ def _overall(own: pd.DataFrame, study: Study) -> str:
     text = f"{head}: fewer than N shown in {len(fewer)} of {count(len(tested), 'comparison')}"
     own_saving = fewer[fewer["control_call"] == "fewer"]
     if len(fewer):
-        text += f"; fewer than random in the same pool needs shown in {len(own_saving) or 'none'} of these"
+        text += f"; {len(own_saving) or 'none'} of these shown to need fewer than random in the same pool too"
     return f"{text}."
 
 
@@ -113,8 +113,10 @@ def _source_of_saving(study: Study, strategies: list[dict[str, Any]], control: d
         for call in ("fewer", "more", "no difference shown", "no verdict")
     }
     parts = []
-    for call, meaning in (("fewer", ": that saving is the strategy's own"), ("more", "")):
+    saving = {short(study, one["arm"]) for one in strategies if one["call"] == "fewer"}
+    for call in ("fewer", "more"):
         if names := calls[call]:
+            meaning = ": that saving is the strategy's own" if call == "fewer" and saving >= set(names) else ""
             parts.append(f"{listed(names)} {'need' if len(names) > 1 else 'needs'} {call} than random{meaning}")
     if calls["no difference shown"]:
         pool = "random matches as early, so the saving comes from the pool, not from the strategy"
@@ -127,7 +129,7 @@ def _source_of_saving(study: Study, strategies: list[dict[str, Any]], control: d
     return f"{text[0].upper()}{text[1:]}." if text else "One seed: no verdict."
 
 
-def oracle_stopping(study: Study, needed: pd.DataFrame) -> list[str]:
+def _oracle_stopping(study: Study, needed: pd.DataFrame) -> list[str]:
     """Return a line on the published rule, beside the honest estimate, over all that is compared."""
     wide = needed.pivot(index=["row", "arm"], columns="rule", values="reduction")
     if not {ORACLE, HONEST} <= set(wide.columns):

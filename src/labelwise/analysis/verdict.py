@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from labelwise.analysis.answers import between_strategies, certainty, labels_to_match, oracle_stopping
+from labelwise.analysis.answers import between_strategies, certainty, labels_to_match
 from labelwise.analysis.compare import (
     RANDOM,
     SHARED_PARTS,
@@ -79,7 +79,7 @@ def judge(study: Study, runs: pd.DataFrame, to_match: pd.DataFrame, problems: li
     answers = {
         STATUS: _status(study, progress(study, runs)),
         AT_N: _at_budget(study, runs, compared),
-        TO_MATCH: [*labels_to_match(study, to_match), *oracle_stopping(study, to_match)],
+        TO_MATCH: labels_to_match(study, to_match),
         HOW_SURE: [*trouble, *_oracle(study), *certainty(compared)],
     }
     lines: dict[str, list[str]] = {}

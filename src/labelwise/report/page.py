@@ -16,7 +16,7 @@ from labelwise.report.pictures import Pictures
 from labelwise.report.used import facts
 
 SHOWN = 6
-"""Lines of an answer that stand there at once; the others are folded away."""
+"""Lines of an answer that stand there at once; of more, the first two do and the others are folded away."""
 FOLDED = 20
 """Lines of a table above which it is folded away."""
 GRIDS = {
@@ -45,6 +45,7 @@ def render(content: Content, figures: dict[str, list[Drawn]], written: list[str]
         grid_captions=GRIDS,
         SHOWN=SHOWN,
         FOLDED=FOLDED,
+        TO_MATCH=TO_MATCH,
         labels_needed=tables.labels_needed(content),
         between=tables.pairs(content.between),
         weights=tables.pairs(content.weights),
