@@ -109,9 +109,9 @@ def seconds_figure(row: str, costs: pd.DataFrame) -> Figure:
 def scores_figure(row: str, scores: pd.DataFrame, styles: Styles) -> Figure:
     """Draw the strategies' own scores of their picks: a panel an arm. scores: as of `picks.scores`, of this row."""
     arms = list(dict.fromkeys(scores["arm"]))
-    figure = Figure(figsize=(WIDTH, 0.75 + 0.8 * len(arms)))
+    figure = Figure(figsize=(WIDTH, 0.85 + 0.8 * len(arms)))
     height = figure.get_figheight()  # laid out by hand, since automatic layout takes seconds
-    sides = {"left": 0.15, "right": 0.97, "top": 1 - 0.4 / height, "bottom": 0.35 / height, "hspace": 0.6}
+    sides = {"left": 0.15, "right": 0.97, "top": 1 - 0.5 / height, "bottom": 0.35 / height, "hspace": 0.6}
     panels = figure.subplots(len(arms), 1, squeeze=False, gridspec_kw=sides)[:, 0]
     for axes, arm in zip(panels, arms, strict=True):
         part, color = scores[scores["arm"] == arm], styles[arm].color
