@@ -76,7 +76,8 @@ def test_what_an_arm_needs(changes: dict[str, Any], text: str) -> None:
 
 def runs(values: dict[str, list[float]]) -> pd.DataFrame:
     return pd.DataFrame([
-        {"row": "3%", "arm": arm, "seed": seed, "strategy": arm, "start": "s", "pool": "p", "weighting": "w", "labeler": "l",
+        {"row": "3%", "arm": arm, "seed": seed, "strategy": arm, "start": "s", "pool": "p", "weighting": "w",
+         "labeler": "l",
          "accuracy": value}
         for arm, column in values.items() for seed, value in enumerate(column)
     ])  # fmt: skip

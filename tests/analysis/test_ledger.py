@@ -56,7 +56,8 @@ def some_runs(seconds: dict[str, list[float]], starts: dict[str, str] | None = N
     starts = starts or {}
     return pd.DataFrame([
         {"row": "3%", "arm": arm, "seed": seed, "strategy": arm.split()[0], "start": starts.get(arm, "stratified"),
-         "pool": "full", "weighting": "none", "labeler": "truth", "seconds_train": value / 2, "seconds_score": value / 4,
+         "pool": "full", "weighting": "none",
+         "labeler": "truth", "seconds_train": value / 2, "seconds_score": value / 4,
          "seconds_select": value / 4, "images_forward": 10, "images_backward": 0, "epochs": 1}
         for arm, values in seconds.items() for seed, value in enumerate(values)
     ])  # fmt: skip
@@ -119,7 +120,8 @@ def test_strategies_are_compared_with_each_other_where_their_parts_agree(frame: 
 
 def test_similar_needs_its_own_test() -> None:
     rows = [
-        {"row": "3%", "arm": arm, "seed": seed, "strategy": arm, "start": "s", "pool": "p", "weighting": "w", "labeler": "l",
+        {"row": "3%", "arm": arm, "seed": seed, "strategy": arm, "start": "s", "pool": "p", "weighting": "w",
+         "labeler": "l",
          "accuracy": value}
         for arm, values in {
             "random": [0.700, 0.710, 0.720, 0.690], "near": [0.701, 0.7095, 0.7205, 0.6905],

@@ -65,7 +65,8 @@ def some(curves: dict[str, list[list[float]]], baseline: list[float]) -> pd.Data
             labels = [400] if arm == "stratified" else LABELS[: len(run)]
             rows += [
                 {"row": "3%/1%", "arm": arm, "strategy": arm.split()[0], "start": "stratified", "options": "{}",
-                 "pool": "subset" if "subset" in arm else "full", "weighting": "none", "labeler": "truth", "seed": seed, "round": i,
+                 "pool": "subset" if "subset" in arm else "full", "weighting": "none",
+                 "labeler": "truth", "seed": seed, "round": i,
                  "labels": n, "accuracy": value, "loss": 1 - value, "budget": 400, "status": "done"}
                 for i, (n, value) in enumerate(zip(labels, run, strict=True))
             ]  # fmt: skip
