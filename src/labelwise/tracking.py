@@ -32,6 +32,7 @@ BATCH = 900
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a study tells nobody but the store that was named
     "MLFLOW_ALLOW_FILE_STORE": "true",  # MLflow refuses folders unless they are asked for: the URI asks
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for each run, among the results
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # by default a lost server is waited for minutes, at every round
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
