@@ -10,6 +10,7 @@ import pytest
 
 import fake
 import labelwise
+from labelwise.analysis import halves
 from labelwise.analysis.results import COLUMNS
 
 
@@ -35,7 +36,7 @@ def test_a_study_from_python(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     labelwise.run(study, str(tmp_path / "out"), listener=listener)
     assert capsys.readouterr().err == ""
     frame, picks = labelwise.results(tmp_path / "out"), labelwise.picks(tmp_path / "out")
-    assert tuple(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == (*COLUMNS, *halves.COLUMNS)
     assert len(frame) == len(listener.rounds) > 20
     assert len(picks) == 4 * 60
     assert any("margin" in line for line in labelwise.verdict(tmp_path / "out"))

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel
 
 import labelwise
+from labelwise.analysis import halves
 from labelwise.analysis.results import COLUMNS
 from labelwise.cli import app
 from labelwise.config import Study, load_study
@@ -71,7 +72,10 @@ def test_every_key_is_documented() -> None:
 
 def test_documented_keys_exist() -> None:
     study = Study()
-    group = {"initial": study.initial, "learner": study.learner, "labeler": study.labeler, "zero_shot": study.zero_shot}
+    group = {
+        "initial": study.initial, "learner": study.learner, "labeler": study.labeler, "zero_shot": study.zero_shot,
+        "prices": study.prices,
+    }  # fmt: skip
     for line in CONFIGURATION.splitlines():
         if line.startswith("| `"):
             for key in re.findall(r"`([a-z_.]+)`", line.split("|")[1]):
@@ -81,7 +85,7 @@ def test_documented_keys_exist() -> None:
 
 def test_every_column_strategy_and_source_is_documented() -> None:
     results = (ROOT / "docs" / "results.md").read_text()
-    for column in COLUMNS:
+    for column in (*COLUMNS, *halves.COLUMNS):
         assert f"`{column}`" in results, column
     for name in STRATEGIES:
         assert f"`{name}`" in README, name

@@ -43,11 +43,11 @@ def run(study: Study, out: str | Path, *, workers: int = 1, listener: Listener |
 def results(out: str | Path) -> pd.DataFrame:
     """Return every recorded round of the study in `out`, a row each, also while it runs. Errors: InputError.
 
-    The columns are those of `labelwise results`.
+    The columns are those of `labelwise results --format csv`.
     """
-    from labelwise.analysis.results import rounds
+    from labelwise.analysis.halves import rounds_with_halves
 
-    return rounds(_store(out))
+    return rounds_with_halves(_store(out))
 
 
 def picks(out: str | Path) -> pd.DataFrame:

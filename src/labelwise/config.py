@@ -129,6 +129,13 @@ class Learner(Part):
         return self
 
 
+class Prices(Part):
+    """What a label and an hour of computing cost, in any one currency."""
+
+    label: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    hour: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+
+
 def _seeds(value: object) -> object:
     """Read `5` as the seeds 0..4; a list is taken as it is."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -173,7 +180,11 @@ class Study(Part):
     zero_shot: ZeroShot = ZeroShot()
     initial: Initial = Initial()
     acquisition: Share = Field(0.05, description="labels bought a round, as a share of the budget N")
+    stop: Literal["budget", "at_baseline"] = Field(
+        "budget", description="when a run ends: at N, or in the first round that beats the baseline's test results"
+    )
     learner: Learner = Learner()
+    prices: Prices = Prices()
     test_share: Share = Field(0.20, description="set apart as the test set where the source has none")
     skip_unreadable: bool = Field(False, description="leave out images that cannot be read, instead of stopping")
     max_pixels: Annotated[int, Field(gt=0)] = Field(64_000_000, description="an image above this is refused")
@@ -319,6 +330,7 @@ def _shown(value: object) -> str:
 def _known_keys(path: tuple[int | str, ...]) -> list[str]:
     groups: dict[str, type[BaseModel]] = {
         "sizes": Row, "arms": Arm, "initial": Initial, "learner": Learner, "labeler": Labeling, "zero_shot": ZeroShot,
+        "prices": Prices,
     }  # fmt: skip
     last = next((step for step in reversed(path) if step in groups), None)
     return list((groups[str(last)] if last else Study).model_fields)

@@ -51,6 +51,7 @@ class Task:
     memory: dict[str, Any] = field(default_factory=dict)
     answers: int = 1
     seconds_zero_shot: float = 0.0
+    target: tuple[float, float] | None = None  # test accuracy and loss: the first round that beats both is the last
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,10 @@ class Round:
 
 
 def run(task: Task, state: State, labeler: Labeler) -> Iterator[tuple[Round, LabelEvents | None]]:
-    """Go on from a state until the budget is spent: yields each finished round and the answers it asked for."""
+    """Go on from a state until the budget is spent, or the target beaten: yields each round and its answers."""
     while True:
         done = propose(task, state)  # 1. train, evaluate, pick
-        if not len(done.picks.indices):  # 2. the budget is spent
+        if not len(done.picks.indices):  # 2. the budget is spent, or the target beaten
             yield done, None
             return
         events = labeler.label(done.picks.indices)  # 3. ask
@@ -183,7 +184,7 @@ def _test(task: Task, fitted: Fitted) -> Test:
 def _pick(task: Task, state: State, found: Shared) -> tuple[Picks, Predictions | None, float]:
     """Return the next batch, the scores it was picked by, and the seconds of selecting."""
     wanted = min(task.batch, task.budget - len(state.indices))
-    if wanted <= 0:
+    if wanted <= 0 or _beaten(task, found.test):
         return Picks(np.empty(0, np.int64), np.empty(0)), None, 0.0
     candidates = np.setdiff1d(task.pool, state.indices)
     needs = STRATEGIES[task.arm.strategy].needs
@@ -206,6 +207,13 @@ def _pick(task: Task, state: State, found: Shared) -> tuple[Picks, Predictions |
         task.arm.options, task.seed, state.round, memory, classes=found.test.probs.shape[1],
     )  # fmt: skip
     return picks, scores, time.perf_counter() - started
+
+
+def _beaten(task: Task, test: Test) -> bool:
+    if task.target is None:
+        return False
+    accuracy, loss = task.target
+    return test.metrics.accuracy > accuracy and test.metrics.loss < loss
 
 
 def _spread(values: NDArray[Any], indices: Indices, count: int) -> NDArray[Any]:

@@ -154,6 +154,17 @@ class Store:
         with self.transaction() as connection:
             return {row.id: row.status for row in connection.execute(sa.select(RUNS.c.id, RUNS.c.status))}
 
+    def last_results(self, strategy: str) -> dict[tuple[str, int, str], tuple[float, float]]:
+        """Return test accuracy and loss at the end of a strategy's finished runs, by (row, seed, weighting)."""
+        query = (
+            sa.select(RUNS.c.row, RUNS.c.seed, RUNS.c.weighting, ROUNDS.c.accuracy, ROUNDS.c.loss)
+            .join(ROUNDS, ROUNDS.c.run == RUNS.c.id)
+            .where(RUNS.c.strategy == strategy, RUNS.c.status == "done")
+            .order_by(ROUNDS.c.round)
+        )
+        with self.transaction() as connection:
+            return {(r.row, r.seed, r.weighting): (r.accuracy, r.loss) for r in connection.execute(query)}
+
     def state(self, run: str) -> State | None:
         """Rebuild what a run has labelled from its acquisitions; None if nothing is recorded."""
         query = sa.select(ACQUISITIONS).where(ACQUISITIONS.c.run == run).order_by(ACQUISITIONS.c.position)

@@ -1,14 +1,26 @@
-"""Intervals, paired tests and Holm's correction against SciPy and against values worked out by hand."""
+"""Intervals, paired tests and Holm's correction against SciPy, statsmodels and against values worked out by hand."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.weightstats import ttost_paired
 
-from labelwise.analysis.statistics import holm, paired_t, smallest_sign_p, t_interval
+from labelwise.analysis.statistics import (
+    ONE_POINT,
+    detectable,
+    equivalence,
+    holm,
+    paired_t,
+    smallest_sign_p,
+    t_interval,
+)
 
 VALUES = st.lists(st.floats(-1, 1), min_size=2, max_size=12).filter(lambda x: np.std(x) > 1e-6)
 
@@ -78,3 +90,28 @@ def test_holm_is_between_none_and_bonferroni(p: list[float]) -> None:
 def test_smallest_sign_p_is_scipys() -> None:
     assert smallest_sign_p(5) == 0.0625 == scipy.stats.wilcoxon([1, 2, 3, 4, 5]).pvalue
     assert smallest_sign_p(5) == scipy.stats.binomtest(5, 5).pvalue
+
+
+DIFFERENCES = st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=12).filter(lambda x: np.std(x) > 1e-4)
+
+
+@given(DIFFERENCES)
+def test_equivalence_is_statsmodels_two_one_sided_tests(x: list[float]) -> None:
+    expected = ttost_paired(np.asarray(x), np.zeros(len(x)), -ONE_POINT, ONE_POINT)[0]
+    assert equivalence(x) == pytest.approx(expected, abs=1e-9)
+
+
+def test_equivalence_by_hand() -> None:
+    # mean 0.002, standard error 0.001 over 4: t = (0.01 - 0.002) / 0.001 = 8 with 3 degrees of freedom
+    x = 0.002 + np.array([-1, -1, 1, 1]) * 0.001 * np.sqrt(3)
+    assert equivalence(x) == pytest.approx(scipy.stats.t.sf(8, 3))
+    assert math.isnan(equivalence([0.001]))
+    assert math.isnan(equivalence([0.001, 0.001]))
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 40])
+def test_the_detectable_difference_is_statsmodels(n: int) -> None:
+    x = np.random.default_rng(n).normal(0, 0.02, n)
+    effect = TTestPower().solve_power(nobs=n, alpha=0.05, power=0.8, alternative="two-sided")
+    assert detectable(x) == pytest.approx(effect * x.std(ddof=1), rel=1e-3)
+    assert math.isnan(detectable(np.ones(n)))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelwise.analysis import halves
 from labelwise.analysis.results import COLUMNS
 from labelwise.records import reading
 
@@ -62,7 +63,7 @@ def test_version() -> None:
 
 def test_results_in_every_format(out: Path) -> None:
     rows = json.loads(labelwise("results", out, "--format", "json").stdout)
-    assert list(rows[0]) == list(COLUMNS)
+    assert list(rows[0]) == [*COLUMNS, *halves.COLUMNS]
     assert {row["arm"] for row in rows} == {"stratified", "random", "margin"}
     as_csv = list(csv.DictReader(io.StringIO(labelwise("results", out, "--format", "csv").stdout)))
     assert [float(row["accuracy"]) for row in as_csv] == [row["accuracy"] for row in rows]

@@ -18,7 +18,7 @@ from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError
 from labelwise.models import embeddings
 from labelwise.models.backbone import load_backbone
-from labelwise.models.embeddings import embed, embed_dataset
+from labelwise.models.embeddings import embed, embed_dataset, kept_embeddings
 
 LITE0 = Learner(kind="probe", backbone="efficientnet_lite0")
 
@@ -175,3 +175,13 @@ def test_probe_on_real_images_and_weights(cifar10: Path) -> None:
     mean, scale = rows[0].mean(axis=0), rows[0].std(axis=0) + 1e-6
     model = LogisticRegression(C=0.03, max_iter=1000).fit((rows[0] - mean) / scale, dataset.labels[train])
     assert model.score((rows[1] - mean) / scale, dataset.labels[test]) > 0.62
+
+
+def test_kept_embeddings_are_those_of_the_cache_and_are_never_computed(cache: Path) -> None:
+    images, backbone = some_images(), load_backbone(LITE0)
+    assert kept_embeddings(images, backbone) is None
+    values = embed_dataset(images, backbone, quiet).values
+    kept = kept_embeddings(images, backbone)
+    assert kept is not None
+    assert np.array_equal(kept, values)
+    assert kept_embeddings(some_images(41), backbone) is None

@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import sqlite3
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import fake
 from labelwise.config import Study
 from labelwise.records import reading
-from labelwise.report import write_report
+from labelwise.report import published, write_report
 from labelwise.report.figures import plain
+from labelwise.report.groups import groups
+from labelwise.report.pictures import pictures
 from labelwise.report.svg import inline
+from labelwise.study.executor import run_study
 from synthetic import make_store
 
 HOSTILE = (
@@ -104,13 +109,16 @@ def test_links_lead_somewhere_and_ids_are_unique(folder: Path, page: str, read: 
 
 def test_figures_and_tables_are_all_there(folder: Path) -> None:
     found = {path.name for path in (folder / "report" / "figures").iterdir()}
-    kinds = ("differences", "accuracy", "macro_f1", "loss", "seconds", "classes")
+    kinds = ("differences", "labels", "accuracy", "macro_f1", "loss", "wins", "seconds", "overlap", "scores", "classes")
     rows = ("3pct", "10pct-1pct")
     assert found == {f"{kind}-{row}.{end}" for kind in kinds for row in rows for end in ("svg", "pdf")}
     tables = {path.name: path.read_text(errors="replace") for path in (folder / "report" / "tables").iterdir()}
     assert tables["at_budget.csv"].startswith("row,arm,metric,n,mean,low,high\n3%,stratified,accuracy,3,0.")
     assert len(tables["rounds.csv"].splitlines()) == 1 + 2 * 3 * (1 + 4 + 4)
     assert "<script>alert(1)</script>" in tables["classes.csv"]
+    assert len(tables["matches.csv"].splitlines()) == 1 + 2 * 3 * 2 * 3  # rows, seeds, arms, rules
+    for name in ("needed", "between", "wins", "ledger", "overheads", "prices"):
+        assert f"{name}.csv" in tables
 
 
 def test_same_records_same_bytes(folder: Path, tmp_path: Path) -> None:
@@ -157,8 +165,104 @@ def test_a_fine_tuned_study_stands_beside_the_published_figures(tmp_path: Path) 
     made = study(sizes=["10%"], learner={"kind": "finetune"}, arms=["stratified", "margin", "entropy_typicality"])
     text = text_of(tmp_path, made, classes=classes, pool=50_000)
     assert "about 73 %" in text
-    assert "10%: 1.00 times (training and selection)" in text
+    assert "10%: 1.00 times (training, scoring and selection)" in text
     assert "not comparable" not in text
+    assert "The learner is the published one" in text
+
+
+def test_a_relative_of_the_published_learner_is_marked(tmp_path: Path) -> None:
+    classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    made = study(sizes=["10%"], learner={"kind": "finetune", "backbone": "efficientnet_lite0"})
+    text = text_of(tmp_path, made, classes=classes, pool=50_000)
+    assert "is a close relative of the published one" in text
+
+
+@pytest.mark.parametrize(("low", "high", "call"), [
+    (0.60, 0.68, "same"), (0.645, 0.70, "same"), (0.66, 0.70, "different"), (-0.2, 0.8, "open"),
+    (0.1, 0.2, "different"),
+    (float("nan"), float("nan"), "open"),
+])  # fmt: skip
+def test_same_needs_an_interval_that_excludes_no_effect(low: float, high: float, call: str) -> None:
+    assert published._call(low, high, 0.64, 0.005, 0.0) == call
+
+
+def test_a_study_with_two_pools_and_weightings_has_figures_and_lines_of_each(tmp_path: Path) -> None:
+    arms: list[Any] = ["stratified", {"strategy": "stratified", "weighting": "inverse"}]
+    arms += [{"strategy": name, "pool": pool, "weighting": weighting} for name in ("random", "margin")
+             for pool in ("full", "subset") for weighting in ("none", "inverse")]  # fmt: skip
+    made = study(sizes=["3%/1%"], arms=arms)
+    found = groups(made)
+    assert [group.said for group in found] == [
+        "full pool, no class weights", "full pool, class weights", "subset pool, no class weights",
+        "subset pool, class weights",
+    ]  # fmt: skip
+    assert found[3].labels == {
+        "stratified weighting=inverse": "stratified", "random pool=subset weighting=inverse": "random",
+        "margin pool=subset weighting=inverse": "margin",
+    }  # fmt: skip
+    text = text_of(tmp_path, made)
+    assert (tmp_path / "report" / "figures" / "labels-3pct-1pct-subset-inverse.svg").is_file()
+    assert "Row 3%/1%, subset pool, class weights: inverse, 80 labels: margin " in text
+    assert "<h3>Class weights</h3>" in text
+
+
+def test_no_random_and_no_baseline(tmp_path: Path) -> None:
+    text = text_of(tmp_path, study(arms=["margin", "uncertainty"], sizes=["3%"]))
+    assert "There is no finished pair of an arm and its baseline." in text
+    assert "no stratified arm in this study" in text
+    assert "Between the strategies, 1 pair" in text
+
+
+def test_stopping_at_the_baseline_compares_nothing_at_n(tmp_path: Path) -> None:
+    text = text_of(tmp_path, study(sizes=["3%"], stop="at_baseline"))
+    assert "Runs stop where they beat the baseline" in text
+    assert "Labels to match the baseline" in text
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL)
+
+
+def test_prices_draw_accuracy_against_price(tmp_path: Path) -> None:
+    text = text_of(tmp_path, study(sizes=["3%"], prices={"label": 0.05, "hour": 2}))
+    assert "A label at 0.05 and an hour of computing at 2.0" in text
+    assert (tmp_path / "report" / "figures" / "price-3pct.svg").is_file()
+
+
+def test_fits_with_problems_are_in_the_verdict(tmp_path: Path) -> None:
+    store = make_store(tmp_path, study(sizes=["3%"]))
+    with sqlite3.connect(tmp_path / "study.db") as db:
+        db.execute('UPDATE rounds SET details = \'{"problem": "stuck"}\' WHERE round = 2')
+    text = write_report(store, tmp_path / "report").read_text(encoding="utf-8")
+    assert "Fits with a problem: stuck: 6 of 27 fits" in text[: text.index('id="labels"')]
+
+
+def test_pictures_need_the_data_and_can_be_left_out(tmp_path: Path) -> None:
+    fake.install()
+    made = study(name="seen", question="", data="digits", sizes=["20%"], seeds=1, initial={"minimum": 30},
+                 learner={"kind": "fake"})  # fmt: skip
+    run_study(made, tmp_path, fake.Silent())
+    text = write_report(reading(tmp_path), tmp_path / "report").read_text(encoding="utf-8")
+    assert text.count("<img ") == 4  # two arms, the first and the last picks
+    assert "how typical they are is not known" in text
+    assert write_report(reading(tmp_path), tmp_path / "again").read_text(encoding="utf-8") == text
+    left_out = write_report(reading(tmp_path), tmp_path / "report", images=False).read_text(encoding="utf-8")
+    assert "<img" not in left_out
+    assert "Left out, as was asked." in left_out
+
+
+def test_images_that_are_gone_or_changed_are_said(folder: Path, page: str) -> None:
+    assert "The images cannot be had here, so none are shown" in page
+    store = reading(folder)
+    found = pictures(store, study(data="digits"), "0123456789abcdef", ["3%"])
+    assert found.note.startswith("The images that are there now are not those of the study")
+    assert not found.arms
+
+
+def test_without_images_no_path_is_left(tmp_path: Path) -> None:
+    made = study(data="/secret/place/photos", sizes=["3%"], learner={"kind": "probe", "weights": "/secret/w.pth"})
+    store = make_store(tmp_path, made, source="/secret/place/photos", notes=["2 images left out: /secret/a.jpg (odd)"])
+    page = write_report(store, tmp_path / "report", images=False)
+    for path in (page, *(page.parent / "tables").iterdir()):
+        assert "secret" not in path.read_text(encoding="utf-8", errors="replace")
+    assert "secret" in write_report(store, tmp_path / "report").read_text(encoding="utf-8")
 
 
 def test_plain_text_for_figures() -> None:

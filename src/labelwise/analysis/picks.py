@@ -1,8 +1,19 @@
-"""Which classes an arm labels: the labelled set's composition, round by round."""
+"""Which classes and which images an arm labels: composition, overlap with other arms, scores of what it picked."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import numpy as np
 import pandas as pd
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from labelwise.analysis.compare import RANDOM
+from labelwise.analysis.results import in_order
+from labelwise.records import ACQUISITIONS, RUNS, Store
 
 
 def class_shares(counts: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
@@ -31,3 +42,60 @@ def most_unequal(shares: pd.DataFrame, limit: int) -> list[str]:
     spread = (final.max() - final.min()).sort_values(ascending=False, kind="stable")
     chosen = set(spread.index[:limit])
     return [name for name in shares.columns if name in chosen]
+
+
+def patterns(store: Store) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return how far arms buy the same images, and how their own scores of what they buy run over the rounds.
+
+    Overlaps: row, arm, other, share, n. share: of the images bought after the start by both over those bought by either
+    (Jaccard), mean over the n seeds that both have. Scores: row, arm, round, n seeds, mean, low, high (10 % and 90 % of
+    a round's picks), means over the seeds. A score's scale is its strategy's own, the highest is picked first; random
+    has none. Finished runs; read a row and seed at a time, for a study can have millions of labels.
+    """
+    shares: dict[tuple[str, str, str], list[float]] = {}
+    scores = []
+    for (row, seed), runs in _bought(store):
+        for (arm, (own, _)), (other, (others, _)) in combinations(runs.items(), 2):
+            both = len(np.intersect1d(own, others, assume_unique=True))
+            shares.setdefault((row, arm, other), []).append(both / (len(own) + len(others) - both))
+        for arm, (_, scored) in runs.items():
+            scores += [(row, arm, seed, number, *_spread(part)) for number, part in scored.items()]
+    overlaps = pd.DataFrame([(*key, sum(found) / len(found), len(found)) for key, found in shares.items()],
+                            columns=["row", "arm", "other", "share", "n"])  # fmt: skip
+    frame = pd.DataFrame(scores, columns=["row", "arm", "seed", "round", "mean", "low", "high"])
+    groups = frame.groupby(["row", "arm", "round"], sort=False)
+    return overlaps, groups[["mean", "low", "high"]].mean().assign(n=groups.size()).reset_index()
+
+
+Bought = dict[str, tuple[NDArray[np.int64], dict[int, NDArray[np.float64]]]]
+
+
+def _bought(store: Store) -> Iterator[tuple[tuple[str, int], Bought]]:
+    """Yield for each row and seed: arm -> what it bought after its start, and its scores by round."""
+    found = in_order(pd.DataFrame(_runs(store), columns=["id", "row", "arm", "seed", "strategy"]), store)
+    columns = [ACQUISITIONS.c[name] for name in ("index", "round", "score")]
+    for (row, seed), runs in found.groupby(["row", "seed"], sort=False):
+        bought: Bought = {}
+        for run in runs.itertuples():
+            query = sa.select(*columns).where(ACQUISITIONS.c.run == run.id, ACQUISITIONS.c.round > 0)
+            with store.transaction() as connection:
+                rows = connection.execute(query).all()
+            if rows:
+                index, number, score = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
+                scored = {} if run.strategy == RANDOM else {
+                    int(r): part for r in np.unique(number)
+                    if len(part := score[(number == r) & np.isfinite(score)])
+                }  # fmt: skip
+                bought[str(run.arm)] = index.astype(np.int64), scored
+        yield (str(row), int(str(seed))), bought
+
+
+def _runs(store: Store) -> list[Any]:
+    query = sa.select(RUNS.c.id, RUNS.c.row, RUNS.c.arm, RUNS.c.seed, RUNS.c.strategy).where(RUNS.c.status == "done")
+    with store.transaction() as connection:
+        return [tuple(run) for run in connection.execute(query)]
+
+
+def _spread(scores: NDArray[np.float64]) -> tuple[float, float, float]:
+    low, high = np.quantile(scores, (0.1, 0.9))
+    return float(scores.mean()), float(low), float(high)

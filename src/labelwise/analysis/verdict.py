@@ -7,9 +7,22 @@ from typing import Any
 
 import pandas as pd
 
-from labelwise.analysis.compare import RANDOM, SHARED_PARTS, differences, means, per_run, progress, reference_arm
-from labelwise.analysis.results import dicts, rounds
-from labelwise.analysis.statistics import LEVEL, smallest_sign_p
+from labelwise.analysis.answers import between_strategies, certainty, labels_to_match
+from labelwise.analysis.compare import (
+    RANDOM,
+    SHARED_PARTS,
+    between,
+    differences,
+    means,
+    per_run,
+    progress,
+    reference_arm,
+)
+from labelwise.analysis.halves import rounds_with_halves
+from labelwise.analysis.ledger import fits_with_problems
+from labelwise.analysis.matching import matches, needed
+from labelwise.analysis.results import dicts
+from labelwise.analysis.statistics import LEVEL
 from labelwise.analysis.words import change, count, interval, listed, number, p_value
 from labelwise.config import Study
 from labelwise.records import Store
@@ -21,13 +34,23 @@ NAMED = 12
 """Arms that differ are named in the overall lines up to so many; the rows' own lines name them all."""
 
 
+STATUS, AT_N, TO_MATCH, HOW_SURE = "How far it is", "At equal labels", "Labels to match the baseline", "How sure it is"
+"""The questions that a verdict answers, in order."""
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What a study shows. overall: lines, the most general first; rows: heading -> lines; table: text, a row an arm."""
+    """What a study shows. answers: question -> lines, the most general first; rows: heading -> lines of accuracy at N;
+    table: text, a row an arm."""
 
-    overall: list[str]
+    answers: dict[str, list[str]]
     rows: dict[str, list[str]]
     table: pd.DataFrame
+
+    @property
+    def overall(self) -> list[str]:
+        """All answers, a line each."""
+        return [line for lines in self.answers.values() for line in lines]
 
     @property
     def lines(self) -> list[str]:
@@ -36,32 +59,46 @@ class Verdict:
 
 
 def verdict(store: Store) -> Verdict:
-    """Return the verdict on a store's finished runs, by test accuracy at N."""
-    return judge(Study.model_validate(store.study()["config"]), per_run(rounds(store)))
+    """Return the verdict on a store's finished runs: accuracy at N, labels to match the baseline, how sure it is."""
+    study = Study.model_validate(store.study()["config"])
+    rounds = rounds_with_halves(store)
+    return judge(study, per_run(rounds, study.stop == "budget"), needed(matches(rounds)), fits_with_problems(rounds))
 
 
-def judge(study: Study, runs: pd.DataFrame) -> Verdict:
-    """Return the verdict on finished runs. runs: as of `per_run`."""
+def judge(study: Study, runs: pd.DataFrame, to_match: pd.DataFrame, problems: list[str]) -> Verdict:
+    """Return the verdict on finished runs.
+
+    runs: as of `per_run`; to_match: as of `matching.needed`; problems: of the fits, as of `fits_with_problems`.
+    """
+    trouble = [f"Fits with a problem: {line}." for line in problems]
     if runs.empty:
         planned = len(study.sizes) * len(study.arms) * len(study.seeds)
-        return Verdict([f"0 of {planned:,} runs finished: no verdict yet."], {}, pd.DataFrame(columns=[*COLUMNS]))
+        status = [f"0 of {planned:,} runs finished: no verdict yet.", *trouble]
+        return Verdict({HOW_SURE: status}, {}, pd.DataFrame(columns=[*COLUMNS]))
     compared = differences(runs, "accuracy")
-    overall = [
-        *_status(study, progress(study, runs)),
-        *_against(study, compared, BASELINE),
-        *_against(study, compared, RANDOM),
-        *_oracle(study),
-        *_small_sample(compared),
-    ]
+    answers = {
+        STATUS: _status(study, progress(study, runs)),
+        AT_N: _at_budget(study, runs, compared),
+        TO_MATCH: labels_to_match(study, to_match),
+        HOW_SURE: [*trouble, *_oracle(study), *certainty(compared)],
+    }
     lines: dict[str, list[str]] = {}
     table = []
-    for mean in dicts(means(runs, "accuracy")):
+    for mean in dicts(means(runs, "accuracy").query("n > 0")):
         own = {c["against"]: c for c in dicts(compared) if (c["row"], c["arm"]) == (mean["row"], mean["arm"])}
         budgets = runs.loc[runs["row"] == mean["row"], "budget"]
         heading = _heading(study, mean["row"], budgets)
         lines.setdefault(heading, []).append(_line(study, mean, own))
         table.append(_table_row(study, mean, own, _span(budgets)))
-    return Verdict(overall, lines, pd.DataFrame(table, columns=[*COLUMNS]))
+    found = {question: said for question, said in answers.items() if said}
+    return Verdict(found, lines, pd.DataFrame(table, columns=[*COLUMNS]))
+
+
+def _at_budget(study: Study, runs: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
+    if study.stop != "budget":
+        return ["Runs stop where they beat the baseline's test results: nothing is compared at N."]
+    lines = [*_against(study, compared, BASELINE), *_against(study, compared, RANDOM)]
+    return [*lines, *between_strategies(between(runs, "accuracy"))]
 
 
 def oracle_assisted(study: Study, name: str) -> str:
@@ -99,9 +136,12 @@ def _against(study: Study, compared: pd.DataFrame, against: str) -> list[str]:
         none = f"Against {name}: {count(len(own), 'comparison')} without a verdict."
         return [none] if len(study.seeds) > 1 else []
     parts = [f"{call} accuracy in {_which(tested[tested['call'] == call])}" for call in ("higher", "lower")]
-    unclear = int((tested["call"] == "no difference shown").sum())
-    parts.append(f"no difference shown in {unclear or 'none'}")
-    if untested := len(own) - len(tested):
+    unclear = int(tested["call"].isin(("no difference shown", "similar")).sum())
+    similar = int((tested["call"] == "similar").sum())
+    parts.append(f"no difference shown in {unclear or 'none'}" + (f" ({similar} within one point)" if similar else ""))
+    if same := int(((own["call"] == "no verdict") & (own["n_pairs"] > 1) & (own["difference"] == 0)).sum()):
+        parts.append(f"{count(same, 'more comparison')} of equal results (both end with the same labelled set)")
+    if untested := len(own) - len(tested) - same:
         parts.append(f"{count(untested, 'more comparison')} without a verdict")
     return [f"Against {name} at equal labels, {count(len(tested), 'comparison')}: {'; '.join(parts)}."]
 
@@ -121,22 +161,15 @@ def _oracle(study: Study) -> list[str]:
     initial = [name for name in names if oracle_assisted(study, name) == "initial labels"]
     parts = [
         *([f"{listed(whole)} (the whole sample is drawn by hidden labels)"] if whole else []),
-        *([f"{listed(initial)} (start: stratified, so the initial labels are)"] if initial else []),
+        *([f"{_all_other(initial, names)} (start: stratified, so the initial labels are)"] if initial else []),
     ]
     return [f"Oracle-assisted: {'; '.join(parts)}."] if parts else []
 
 
-def _small_sample(compared: pd.DataFrame) -> list[str]:
-    """Say where a test without the normal assumption could never be significant (5 seeds or fewer)."""
-    tested = compared.loc[compared["call"] != "no verdict", "n_pairs"]
-    small = tested[[smallest_sign_p(int(n)) > 1 - LEVEL for n in tested]]
-    if small.empty:
-        return []
-    n = int(small.max())
-    return [
-        f"With {n} seeds a two-sided sign or Wilcoxon test cannot go below p = {smallest_sign_p(n):g}; the p-values "
-        "here are of paired t tests, which take the differences between seeds to be normal."
-    ]
+def _all_other(named: list[str], names: list[str]) -> str:
+    """Return these names, or, where they are many and all that are not baselines, that they are all."""
+    others = [name for name in names if not name.startswith(BASELINE)]
+    return "every other arm" if len(named) > 4 and named == others else listed(named)
 
 
 def _heading(study: Study, row: str, budgets: pd.Series) -> str:
@@ -198,6 +231,8 @@ def _call(study: Study, comparison: dict[str, Any]) -> str:
         if len(study.seeds) == 1:
             return ""
         return ", no verdict" if comparison["n_pairs"] < 2 else ", the same in every pair: no test, no verdict"
+    if call == "similar":
+        return f", no difference shown, and within one point ({p_value(comparison['p_equivalence_holm'])}{corrected})"
     if call == "no difference shown":
         undone = comparison["p"] < 1 - LEVEL
         return f", {call}" + (f" ({p_value(comparison['p_holm'])}{corrected})" if undone else "")
@@ -216,6 +251,8 @@ def _table_row(study: Study, mean: dict[str, Any], compared: dict[str, dict[str,
 def _cell(comparison: dict[str, Any] | None) -> str:
     if comparison is None or comparison["n_pairs"] == 0:
         return ""
-    call = {"no difference shown": "none shown"}.get(comparison["call"], comparison["call"])
+    call = {"no difference shown": "none shown", "similar": "within one point"}.get(
+        comparison["call"], comparison["call"]
+    )
     difference = change(comparison["difference"], "accuracy")
     return f"{difference}{interval(comparison['low'], comparison['high'], 'accuracy')} {call}"

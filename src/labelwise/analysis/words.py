@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 SHARES = ("accuracy", "macro_f1", "ece", "area")
 """Columns that are shares of 1: shown in per cent, their differences in points."""
@@ -22,6 +23,8 @@ def number(value: float, column: str) -> str:
         return _fixed(value, 3)
     if column.startswith("seconds"):
         return seconds(value)
+    if column == "price":
+        return f"{value:,.2f}" if value < 1000 else f"{value:,.0f}"
     return f"{value:,.0f}"
 
 
@@ -58,9 +61,20 @@ def p_value(p: float) -> str:
     return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def count(n: int, noun: str) -> str:
-    """Return `1 seed`, `5 seeds`, `1,500 labels`."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+def count(n: int, noun: str, several: str = "") -> str:
+    """Return `1 seed`, `5 seeds`, `1,500 labels`. several: the plural where it does not end in s."""
+    return f"{n:,} {noun if n == 1 else several or f'{noun}s'}"
+
+
+def percent(share: float) -> str:
+    """Return a share in whole per cent: 51 for 0.514."""
+    return "–" if math.isnan(share) else _fixed(share * 100, 0)
+
+
+def span(numbers: Iterable[float]) -> str:
+    """Return `1,500`, or `1,480 to 1,500` where they differ."""
+    found = [int(number) for number in numbers]
+    return f"{min(found):,}" if min(found) == max(found) else f"{min(found):,} to {max(found):,}"
 
 
 def listed(names: list[str]) -> str:

@@ -179,20 +179,28 @@ def status(folder: Folder, format_: As = Format.table) -> None:
 @app.command()
 def results(folder: Folder, format_: As = Format.table) -> None:
     """Print the records: a row a round, with accuracy, labels by kind and every cost."""
+    from labelwise.analysis.halves import rounds_with_halves
     from labelwise.analysis.results import rounds
     from labelwise.cli.tables import print_frame
     from labelwise.records import reading
 
-    print_frame(rounds(reading(folder)), format_.value)
+    table = format_ is Format.table  # the halves read every prediction, and a table has no room for them
+    print_frame((rounds if table else rounds_with_halves)(reading(folder)), format_.value)
 
 
 @app.command()
-def report(folder: Folder) -> None:
+def report(
+    folder: Folder,
+    no_images: Annotated[
+        bool,
+        typer.Option("--no-images", help="Leave out pictures of the data, and all paths: for passing the report on."),
+    ] = False,
+) -> None:
     """Write the report: one HTML file that opens offline, figures as SVG and PDF, tables as CSV."""
     from labelwise.records import reading
     from labelwise.report import write_report
 
-    path = write_report(reading(folder), folder / "report")
+    path = write_report(reading(folder), folder / "report", images=not no_images)
     typer.echo(f"Report: {path}")
 
 

@@ -46,8 +46,9 @@ class ProgressListener:
         live = f"{run.row.name} {run.name} seed {run.seed}"
         metrics = done.test.metrics
         text = f"{live}: {done.labels:,} labels, accuracy {metrics.accuracy:.1%}, loss {metrics.loss:.3f}"
-        if done.labels == run.budget:
+        if not len(done.picks.indices):
             self.finished += 1
+            self._advance(run, sum(_weight(labels) for labels in run.labels[done.round + 1 :]))  # stopped before N
             self._remove(live)
             self.console.print(f"[{self.finished}/{self.runs}] {text}", highlight=False, markup=False, soft_wrap=True)
         else:

@@ -88,14 +88,13 @@ def print_status(store: Store, format_: str) -> None:
 
 def print_verdict(store: Store) -> None:
     """Print what the finished runs show, in words and as a table."""
-    from labelwise.analysis.results import problems, rounds
     from labelwise.analysis.verdict import verdict
 
     found = verdict(store)
-    for line in found.overall:
-        print(line)
-    if said := problems(rounds(store)):
-        print(f"Fits with a problem: {said}.")
+    for question, lines in found.answers.items():
+        print(f"{question}")
+        for line in lines:
+            print(f"  {line}")
     print()
     print_rows(json.loads(found.table.to_json(orient="records")), "table", list(found.table.columns))
 

@@ -119,6 +119,14 @@ def _folder(images: ImageSet, backbone: Backbone) -> Path:
     return cache_folder() / "embeddings" / digest(LAYOUT, *parts, backbone.device.type)
 
 
+def kept_embeddings(images: ImageSet, backbone: Backbone) -> NDArray[np.float16] | None:
+    """Return the (N, D) embeddings of every image if all are in the cache, mapped from disk; compute nothing."""
+    folder = _folder(images, backbone)
+    if _done(folder / "meta.json", folder / "values.f16", 2 * backbone.features)[0] < len(images):
+        return None
+    return np.memmap(folder / "values.f16", "<f2", "r", shape=(len(images), backbone.features))
+
+
 def seconds_to_embed(images: ImageSet, backbone: Backbone) -> float:
     """Estimate the seconds that `embed_dataset` would still take, by embedding a few images."""
     folder = _folder(images, backbone)

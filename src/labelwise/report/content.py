@@ -7,10 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from labelwise.analysis import compare, picks, results
+from labelwise.analysis import compare, ledger, matching, picks, results
 from labelwise.analysis.curves import METRICS, learning_curves
+from labelwise.analysis.halves import rounds_with_halves
 from labelwise.analysis.verdict import Verdict, judge
-from labelwise.config import Study
+from labelwise.analysis.wins import win_matrix
+from labelwise.config import Prices, Study
 from labelwise.records import Store
 
 COMPARED = ("accuracy", "macro_f1", "loss", "area", "seconds")
@@ -33,6 +35,16 @@ class Content:
     compared: dict[str, pd.DataFrame]
     costs: pd.DataFrame
     shares: pd.DataFrame
+    matches: pd.DataFrame
+    needed: pd.DataFrame
+    between: pd.DataFrame
+    weights: pd.DataFrame
+    wins: pd.DataFrame
+    ledger: pd.DataFrame
+    overheads: pd.DataFrame
+    prices: pd.DataFrame
+    overlaps: pd.DataFrame
+    scores: pd.DataFrame
 
     @property
     def planned(self) -> int:
@@ -50,14 +62,27 @@ def read(store: Store) -> Content:
     found = store.study()
     study = Study.model_validate(found["config"])
     classes = results.classes(store)
-    rounds = results.rounds(store)
-    runs = compare.per_run(rounds)
+    rounds = rounds_with_halves(store)
+    runs = compare.per_run(rounds, study.stop == "budget")
+    matches = matching.matches(rounds)
+    needed = matching.needed(matches)
+    overlaps, scores = picks.patterns(store)
     return Content(
         study, {**found["data"], "classes": classes}, found["version"], found["created"], rounds,
         results.runs(store), runs,
-        verdict=judge(study, runs),
+        verdict=judge(study, runs, needed, ledger.fits_with_problems(rounds)),
         curves={metric: learning_curves(rounds, metric) for metric in METRICS},
         compared={column: compare.differences(runs, column).query("n_pairs > 0") for column in COMPARED},
         costs=compare.costs(runs),
         shares=picks.class_shares(results.class_counts(store), classes),
+        matches=matches,
+        needed=needed,
+        between=compare.between(runs, "accuracy").query("n_pairs > 0"),
+        weights=compare.class_weights(runs, "accuracy").query("n_pairs > 0"),
+        wins=win_matrix(rounds),
+        ledger=ledger.ledger(rounds),
+        overheads=ledger.overheads(runs),
+        prices=ledger.price_curves(rounds if study.prices != Prices() else rounds.iloc[:0], study.prices),
+        overlaps=overlaps,
+        scores=scores,
     )  # fmt: skip

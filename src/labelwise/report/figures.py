@@ -27,7 +27,7 @@ def curves_figure(row: str, curves: pd.DataFrame, metric: str, styles: Styles) -
     curves: as of `learning_curves`, of this row.
     """
     names = [plain(str(arm), 48) for arm in dict.fromkeys(curves["arm"])]
-    figure = Figure(figsize=(WIDTH, 2.45 + 0.16 * math.ceil(len(names) / _legend_columns(names))), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.45 + legend_height(names)), layout="constrained")
     axes = figure.subplots()
     scale = 100.0 if metric in SHARES else 1.0
     for arm, part in curves.groupby("arm", sort=False):
@@ -43,7 +43,7 @@ def curves_figure(row: str, curves: pd.DataFrame, metric: str, styles: Styles) -
     axes.set(xlabel="labels", ylabel=f"{NAMES[metric]}{', %' if scale > 1 else ''}", title=f"Row {row}")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    _legend(figure, axes, names)
+    add_legend(figure, axes, names)
     return figure
 
 
@@ -76,10 +76,11 @@ def differences_figure(row: str, compared: pd.DataFrame, styles: Styles) -> Figu
             )  # fmt: skip
     for marker, fill, label in (("o", INK, "to the stratified sample"), ("s", "none", "to random")):
         axes.plot([], [], marker=marker, mfc=fill, color=INK, ls="", ms=5, label=label)
-    axes.set(xlabel="difference in accuracy, points", title=f"Row {row}", ylim=(len(arms) - 0.5, -0.5))
+    figure.suptitle(f"Row {row}", x=0.02, ha="left", size=8.5, weight="bold")
+    axes.set(xlabel="difference in accuracy, points", ylim=(len(arms) - 0.5, -0.5))
     axes.set_yticks(range(len(arms)), [plain(arm) for arm in arms], color=INK)
     axes.grid(visible=False, axis="y")
-    _legend(figure, axes)
+    add_legend(figure, axes)
     return figure
 
 
@@ -95,12 +96,33 @@ def seconds_figure(row: str, costs: pd.DataFrame) -> Figure:
         left += values
     for i, total in enumerate(left):
         axes.annotate(f"{seconds(total)} s", (total, i), (4, 0), textcoords="offset points", va="center", size=7)
-    axes.set(xlabel="seconds a run", title=f"Row {row}")
+    figure.suptitle(f"Row {row}", x=0.02, ha="left", size=8.5, weight="bold")
+    axes.set(xlabel="seconds a run")
     axes.set(ylim=(len(costs) - 0.5, -0.5), xlim=(0, left.max() * 1.18 or 1))
     axes.set_yticks(range(len(costs)), [plain(arm) for arm in costs["arm"]], color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(visible=False, axis="y")
-    _legend(figure, axes)
+    add_legend(figure, axes)
+    return figure
+
+
+def scores_figure(row: str, scores: pd.DataFrame, styles: Styles) -> Figure:
+    """Draw the strategies' own scores of their picks: a panel an arm. scores: as of `picks.scores`, of this row."""
+    arms = list(dict.fromkeys(scores["arm"]))
+    figure = Figure(figsize=(WIDTH, 0.85 + 0.8 * len(arms)))
+    height = figure.get_figheight()  # laid out by hand, since automatic layout takes seconds
+    sides = {"left": 0.15, "right": 0.97, "top": 1 - 0.5 / height, "bottom": 0.35 / height, "hspace": 0.6}
+    panels = figure.subplots(len(arms), 1, squeeze=False, gridspec_kw=sides)[:, 0]
+    for axes, arm in zip(panels, arms, strict=True):
+        part, color = scores[scores["arm"] == arm], styles[arm].color
+        axes.plot(part["round"], part["mean"], color=color)
+        axes.fill_between(part["round"], part["low"], part["high"], color=color, alpha=0.18, lw=0)
+        axes.set_title(plain(arm, 40))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(2))
+        axes.tick_params(labelbottom=axes is panels[-1])
+    panels[-1].set_xlabel("round that first trains on them")
+    figure.text(0.02, 1 - 0.17 / height, f"Row {row}", size=8.5, weight="bold")
     return figure
 
 
@@ -141,12 +163,17 @@ def classes_figure(row: str, shares: pd.DataFrame, labels: dict[tuple[str, int],
     return figure
 
 
+def legend_height(names: list[str]) -> float:
+    """Return the inches that a legend of these names takes."""
+    return 0.16 * math.ceil(len(names) / _legend_columns(names))
+
+
 def _legend_columns(names: list[str]) -> int:
     longest = max(map(len, names), default=0)
     return 3 if longest < 14 else 2 if longest < 24 else 1
 
 
-def _legend(figure: Figure, axes: Axes, order: list[str] | None = None) -> None:
+def add_legend(figure: Figure, axes: Axes, order: list[str] | None = None) -> None:
     """Set the legend below the axes, line by line in the order of `order`, in as many columns as fit."""
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     names = [name for name in order if name in handles] if order else list(handles)

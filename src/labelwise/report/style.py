@@ -9,6 +9,7 @@ from typing import Any
 
 from labelwise.analysis.compare import RANDOM
 from labelwise.config import Study
+from labelwise.report.groups import groups
 from labelwise.strategies import BASELINE
 
 INK, MUTED, GRID, SURFACE = "#1b1f24", "#5c6672", "#dfe3e8", "#fefefe"
@@ -46,15 +47,21 @@ class ArmStyle:
 
 
 def arm_styles(study: Study) -> dict[str, ArmStyle]:
-    """Return each arm's style: baselines in ink, random arms in grey, strategies in colours in the study's order."""
+    """Return each arm's style by its label within a group: baselines in ink, random in grey, strategies in colours.
+
+    An arm that differs in pool or weighting alone has the same style, in another figure.
+    """
     styles: dict[str, ArmStyle] = {}
     taken: dict[str, int] = {}
+    labels = {name: label for group in groups(study) for name, label in group.labels.items()}
     for arm in study.arms:
+        if labels[study.arm_name(arm)] in styles:
+            continue
         kind = arm.strategy if arm.strategy in (BASELINE, RANDOM) else "strategy"
         i = taken[kind] = taken.get(kind, -1) + 1
         color = {BASELINE: INK, RANDOM: MUTED}.get(kind, SERIES[i % len(SERIES)])
         turn = i // len(SERIES) if kind == "strategy" else i + 1
-        styles[study.arm_name(arm)] = ArmStyle(color, DASHES[turn % len(DASHES)], MARKERS[i % len(MARKERS)])
+        styles[labels[study.arm_name(arm)]] = ArmStyle(color, DASHES[turn % len(DASHES)], MARKERS[i % len(MARKERS)])
     return styles
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from labelwise.analysis.compare import COSTS, means
+from labelwise.analysis.ledger import OVERHEADS
 from labelwise.analysis.results import dicts
 from labelwise.analysis.verdict import oracle_assisted
-from labelwise.analysis.words import NAMES, change, interval, number, p_value, unit
+from labelwise.analysis.words import NAMES, change, interval, number, p_value, percent, unit
 from labelwise.report.content import COMPARED, Content
 
 LOWER_IS_BETTER = ("loss", "seconds")
@@ -115,7 +116,7 @@ def _difference(found: dict[str, Any], column: str) -> Cell:
 def _kind(call: str, column: str) -> str:
     """Return the colour of a call: whether it is for the better or the worse."""
     if call not in ("higher", "lower"):
-        return "open"
+        return "same" if call == "similar" else "open"
     return "worse" if (call == "higher") == (column in LOWER_IS_BETTER) else "better"
 
 
@@ -133,6 +134,88 @@ def costs(content: Content) -> Table:
     return Table(["row", "arm", *[HEADS[column] for column in columns]], rows)
 
 
+def labels_needed(content: Content) -> Table:
+    """Return the labels needed to match the baseline, by every rule, and the ratio to random in the same pool."""
+    rows = [
+        [
+            Cell(c["row"]), Cell(c["arm"]), Cell(c["rule"]), Cell(f"{c['reached']} of {c['n']}"),
+            Cell(number(c["labels"], "labels"), f"of {number(c['budget'], 'labels')}"),
+            Cell(percent(c["reduction"]), _reduction(c), _saving(c["call"])), Cell(_p(c["p_holm"])),
+            _control(c), Cell(c["control"] and _p(c["control_p_holm"])),
+        ]
+        for c in dicts(content.needed)
+    ]  # fmt: skip
+    head = ["row", "arm", "rule", "seeds that match", "labels", "fewer, %", "p, Holm", "times random's", "p, Holm"]
+    return Table(head, rows, 3)
+
+
+def _reduction(found: dict[str, Any]) -> str:
+    if math.isnan(found["low"]):
+        return ""
+    low = "open" if found["low"] < -1 else percent(found["low"])
+    return f"[{low}, {percent(found['high'])}] {found['call']}"
+
+
+def _control(found: dict[str, Any]) -> Cell:
+    if not found["control"] or math.isnan(found["control_ratio"]):
+        return Cell("–" if found["control"] else "", found["control_call"])
+    small = str(found["control_call"])
+    if not math.isnan(found["control_low"]):
+        ends = (f"{value:.2f}" if value < 10 else "open" for value in (found["control_low"], found["control_high"]))
+        small = f"[{', '.join(ends)}] {small}"
+    return Cell(f"{found['control_ratio']:.2f}", small, _saving(small.rpartition("] ")[2]))
+
+
+def _saving(call: str) -> str:
+    return {"fewer": "better", "more": "worse"}.get(call, "open")
+
+
+def pairs(compared: pd.DataFrame) -> Table:
+    """Return paired differences of accuracy at N with their equivalence tests. compared: as of `compare.between`."""
+    rows = [
+        [
+            Cell(c["row"]), Cell(c["arm"]), Cell(c["reference"]), Cell(change(c["difference"], "accuracy")),
+            Cell(interval(c["low"], c["high"], "accuracy").strip() or "none"),
+            Cell(c["call"], kind=_kind(c["call"], "accuracy")), Cell(_p(c["p_holm"])),
+            Cell(_p(c["p_equivalence_holm"])), Cell(number(c["detectable"], "accuracy")), Cell(str(c["n_pairs"])),
+        ]
+        for c in dicts(compared)
+    ]  # fmt: skip
+    head = ["row", "arm", "against", "difference, points", "95 % interval", "call", "p, Holm", "p within a point, Holm",
+            "detectable, points", "pairs"]  # fmt: skip
+    return Table(head, rows, 3)
+
+
+def overheads(content: Content) -> Table:
+    """Return what clustering and zero-shot starts add to a run, as ratios."""
+    rows = []
+    for key, part in content.overheads.groupby(["row", "arm", "what", "against"], sort=False):
+        by = {one["cost"]: one for one in dicts(part)}
+        cells = [_times(by.get(cost)) for cost in OVERHEADS]
+        rows.append([*[Cell(str(text)) for text in key], *cells, Cell(str(max(part["n"])))])
+    head = ["row", "arm", "what", "against", "training, scoring, selection", "training alone", "images forward",
+            "images backward", "epochs", "pairs"]  # fmt: skip
+    return Table(head, rows, 4)
+
+
+def _times(one: dict[str, Any] | None) -> Cell:
+    if one is None:
+        return Cell("–")
+    between = "" if math.isnan(one["low"]) else f"[{one['low']:.2f}, {one['high']:.2f}]"
+    return Cell(f"{one['ratio']:.2f}", between)
+
+
+def account(content: Content) -> Table:
+    """Return the whole study's ledger, finished runs or not."""
+    columns = [c for c in ("runs", "rounds", *COSTS) if content.ledger[c].any()]
+    rows = [
+        [Cell(line["row"] or "all rows"), *[Cell(number(line[column], column)) for column in columns]]
+        for line in dicts(content.ledger)
+    ]
+    heads = {**HEADS, "runs": "runs", "rounds": "rounds"}
+    return Table(["row", *[heads[column] for column in columns]], rows, 1)
+
+
 def write_tables(content: Content, folder: Path) -> list[str]:
     """Write the tables as CSV with all digits, shares as shares of 1; return the files' names."""
     curves = [frame.assign(metric=metric) for metric, frame in content.curves.items()]
@@ -141,6 +224,8 @@ def write_tables(content: Content, folder: Path) -> list[str]:
     frames = {
         "rounds": content.rounds, "runs": content.runs, "curves": pd.concat(curves), "at_budget": pd.concat(at_n),
         "differences": pd.concat(compared), "costs": content.costs, "classes": content.shares.reset_index(),
+        "between": content.between, "matches": content.matches, "needed": content.needed, "wins": content.wins,
+        "ledger": content.ledger, "overheads": content.overheads, "prices": content.prices,
     }  # fmt: skip
     for name, frame in frames.items():
         if "metric" in frame:

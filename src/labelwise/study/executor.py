@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +21,7 @@ from labelwise.loop import Round, needs_pretrained
 from labelwise.models.learner import Learner
 from labelwise.models.learners import build_learner
 from labelwise.records import Store, writing
+from labelwise.strategies import BASELINE
 from labelwise.study.plan import Run, asks_zero_shot, check_study, plan_runs, run_id
 from labelwise.study.runner import Runner
 from labelwise.study.schedule import Job
@@ -73,12 +76,16 @@ def run_study(
         states = {run_id(run, study, learner.key, answers.key(run)): run for run in runs}
         jobs = _jobs(states, store, listener)
         rows = {identity: _describe(run, identity, runner) for identity, run in states.items()}
-        number = min(workers or default_workers(study, learner.frozen_embeddings), max(1, len(jobs)))
-        computed = cluster.compute(jobs, runner, store.state) if cluster else compute(jobs, runner, store.state, number)
-        with closing(computed):
-            for job, step in computed:
-                store.add_round(rows[job.identity], step.done, step.initial, step.events)
-                listener.recorded(job.run, step.done)
+        number = workers or default_workers(study, learner.frozen_embeddings)
+        for part in _waiting(study, jobs, store):
+            if cluster:
+                computed = cluster.compute(part, runner, store.state)
+            else:
+                computed = compute(part, runner, store.state, min(number, max(1, len(part))))
+            with closing(computed):
+                for job, step in computed:
+                    store.add_round(rows[job.identity], step.done, step.initial, step.events)
+                    listener.recorded(job.run, step.done)
 
 
 def _check_out(out: Path, data: str) -> None:
@@ -107,7 +114,7 @@ def _check_same(found: dict[str, Any], study: Study, out: Path) -> None:
             if old is not None and all(item in new for item in old):
                 continue
         elif (
-            key in ("name", "question")
+            key in ("name", "question", "prices")
             or old == new
             or (key == "zero_shot" and not any(asks_zero_shot(arm) for arm in recorded.arms))
         ):
@@ -160,6 +167,22 @@ def _jobs(runs: dict[str, Run], store: Store, listener: Listener) -> list[Job]:
             listener.skipped(run, state.round)
         jobs.append(Job(run, identity))
     return jobs
+
+
+def _waiting(study: Study, jobs: list[Job], store: Store) -> Iterator[list[Job]]:
+    """Yield the jobs in parts, each to be recorded before the next is asked for.
+
+    With `stop: at_baseline` the baselines come first; each other run gets the results of its row, seed and weighting.
+    """
+    if study.stop == "budget":
+        yield jobs
+        return
+    yield [job for job in jobs if job.run.arm.strategy == BASELINE]
+    targets = store.last_results(BASELINE)
+    yield [
+        replace(job, run=replace(job.run, target=targets[job.run.row.name, job.run.seed, str(job.run.arm.weighting)]))
+        for job in jobs if job.run.arm.strategy != BASELINE
+    ]  # fmt: skip
 
 
 def _describe(run: Run, identity: str, runner: Runner) -> dict[str, Any]:

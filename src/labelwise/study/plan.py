@@ -26,13 +26,17 @@ PROTOCOL = "1"
 
 @dataclass(frozen=True)
 class Run:
-    """One run: an arm on a row with a seed. labels: the labelled set's size in each round, the last is the budget."""
+    """One run: an arm on a row with a seed. labels: the labelled set's size in each round, the last is the budget.
+
+    target: with `stop: at_baseline`, the baseline's test accuracy and loss, once they are recorded.
+    """
 
     row: Row
     arm: Arm
     name: str
     seed: int
     labels: tuple[int, ...]
+    target: tuple[float, float] | None = None
 
     @property
     def budget(self) -> int:
@@ -55,6 +59,16 @@ def check_study(study: Study) -> None:
             problem = check_options(arm.strategy, arm.options)
         if problem := problem or _check_answers(study, arm):
             raise InputError(f"arms.{position}: {problem}")
+    if study.stop == "at_baseline":
+        if len({arm.labeler for arm in study.arms if arm.labeler not in (None, Labeling())}) > 1:
+            raise InputError("stop: at_baseline needs one labeler for all arms; choose stop: budget to compare several")
+        baselines = {arm.weighting for arm in study.arms if arm.strategy == BASELINE}
+        for position, arm in enumerate(study.arms):
+            if arm.weighting not in baselines:
+                raise InputError(
+                    f"arms.{position}: stop: at_baseline needs the baseline with weighting: {arm.weighting}; add "
+                    f"{{strategy: {BASELINE}, weighting: {arm.weighting}}} to the arms"
+                )
     check_learner(study)
 
 
@@ -116,6 +130,7 @@ def run_id(run: Run, study: Study, learner_key: str, answers_key: str = "") -> s
         PROTOCOL, learner_key, canonical(run.row), canonical(arm), str(run.seed), str(run.labels),
         str(study.minority), canonical(study.initial), str(study.acquisition), study.start,
         *([answers_key] if answers_key else []),
+        *([study.stop] if study.stop != "budget" else []),
     )  # fmt: skip
 
 

@@ -95,7 +95,7 @@ class Runner:
         task = Task(
             self.learner, run.arm, run.seed, arm_pool(self.dataset, subset, run.arm), self.dataset.test,
             self.dataset.labels, run.budget, run.batch, *kept.tuned[key], kept.fits, kept.memory,
-            (run.arm.labeler or Labeling()).overlap, guesses.seconds if guesses else 0.0,
+            (run.arm.labeler or Labeling()).overlap, guesses.seconds if guesses else 0.0, run.target,
         )  # fmt: skip
         initial = None
         if state is None:

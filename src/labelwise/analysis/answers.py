@@ -1,0 +1,191 @@
+"""Answers in words beyond accuracy at N: labels to match the baseline, strategy against strategy, how sure it is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from labelwise.analysis.compare import RANDOM
+from labelwise.analysis.matching import ORACLE
+from labelwise.analysis.results import dicts
+from labelwise.analysis.statistics import LEVEL, smallest_sign_p
+from labelwise.analysis.words import count, listed, number, percent, span
+from labelwise.config import Study
+from labelwise.strategies import BASELINE
+
+HONEST = "accuracy"
+"""The rule that the verdict rests on; the published one stands beside it."""
+
+
+def labels_to_match(study: Study, needed: pd.DataFrame) -> list[str]:
+    """Return the lines on labels to match the baseline's accuracy: all together, oracle stopping, one a group of arms.
+
+    A group is a row's arms with the same pool and weighting, held against the random arm of that pool. needed: as of
+    `matching.needed`.
+    """
+    own = needed[needed["rule"] == HONEST]
+    if own.empty:
+        return []
+    groups = [dicts(part) for _, part in own.assign(group=_groups(study, own)).groupby("group", sort=False)]
+    lines = [_group_line(study, group) for group in groups]
+    return [_overall(own, study), *_oracle_stopping(study, needed), *lines]
+
+
+def _overall(own: pd.DataFrame, study: Study) -> str:
+    active = own[~own["arm"].isin([study.arm_name(arm) for arm in study.arms if arm.strategy == RANDOM])]
+    tested = active[active["call"] != "no verdict"]
+    head = "Labels to match the baseline's accuracy"
+    if tested.empty:
+        return f"{head}: no verdict in {count(len(active), 'comparison')}; what was found stands below."
+    fewer = tested[tested["call"] == "fewer"]
+    text = f"{head}: fewer than N shown in {len(fewer)} of {count(len(tested), 'comparison')}"
+    own_saving = fewer[fewer["control_call"] == "fewer"]
+    if len(fewer):
+        text += f"; {len(own_saving) or 'none'} of these shown to need fewer than random in the same pool too"
+    return f"{text}."
+
+
+def _groups(study: Study, own: pd.DataFrame) -> list[str]:
+    """Return a name a line of what is compared: its row, and its pool and weighting where the study has several."""
+    arms = {study.arm_name(arm): arm for arm in study.arms}
+    return [f"{row} {arms[arm].start} {arms[arm].pool} {arms[arm].weighting}" for row, arm in
+            zip(own["row"], own["arm"], strict=True)]  # fmt: skip
+
+
+def _group_line(study: Study, group: list[dict[str, Any]]) -> str:
+    """Say what a row's strategies need with one pool and weighting, and whether it is the pool that saves."""
+    arms = {study.arm_name(arm): arm for arm in study.arms}
+    first = arms[group[0]["arm"]]
+    several = {key for key in ("start", "pool", "weighting") if len({getattr(arm, key) for arm in study.arms}) > 1}
+    where = [f"row {group[0]['row']}"]
+    where += [f"{first.pool} pool"] if "pool" in several else []
+    where += [f"start: {first.start}"] if "start" in several else []
+    where += [f"class weights: {first.weighting}"] if "weighting" in several else []
+    heading = ", ".join(where)
+    strategies = [one for one in group if arms[one["arm"]].strategy != RANDOM]
+    controls = [one for one in group if arms[one["arm"]].strategy == RANDOM]
+    said = "; ".join(f"{short(study, one['arm'])} {needs(one)}" for one in strategies)
+    if not strategies:
+        return f"{heading[0].upper()}{heading[1:]}: random {needs(controls[0])}."
+    against = f"; random in the same pool {needs(controls[0])}" if controls else ""
+    return f"{heading[0].upper()}{heading[1:]}, {number(group[0]['budget'], 'labels')} labels: {said}{against}. " + (
+        _source_of_saving(study, strategies, controls[0] if controls else None)
+    )
+
+
+def short(study: Study, name: str) -> str:
+    """Return an arm's name without its start, pool and weighting, which stand beside it."""
+    arm = next(arm for arm in study.arms if study.arm_name(arm) == name)
+    return " ".join([arm.strategy, *[f"{key}={value}" for key, value in sorted(arm.options.items())]])
+
+
+def needs(one: dict[str, Any]) -> str:
+    """Say what an arm needs: `needs 640 (51 % fewer, 95 % interval 45 to 57)`. one: a row of `matching.needed`."""
+    reached, n = int(one["reached"]), int(one["n"])
+    never = n - reached
+    if not reached:
+        return "does not get there" if n == 1 else f"gets there in none of {count(n, 'seed')}"
+    if math.isnan(one["labels"]) or (never and one["labels"] > one["budget"]):
+        return f"needs more than N on average (reached in {reached} of {count(n, 'seed')})"
+    text = f"needs {number(one['labels'], 'labels')} ({percent(one['reduction'])} % fewer"
+    if one["reduction"] < 0:
+        text = f"needs {number(one['labels'], 'labels')} ({percent(-one['reduction'])} % more"
+    if not math.isnan(one["low"]):
+        text += f", 95 % interval {reduction_span(one['low'], one['high'])}"
+    if never:
+        text += f"; not reached in {never} of {count(n, 'seed')}, counted as more"
+    return text + ")"
+
+
+def reduction_span(low: float, high: float) -> str:
+    """Return an interval of a reduction in per cent: `45 to 57`; `open to 57` where nothing bounds it below."""
+    return f"{'open' if low < -1 else percent(low)} to {percent(high)}"
+
+
+def _source_of_saving(study: Study, strategies: list[dict[str, Any]], control: dict[str, Any] | None) -> str:
+    """Say whether the saving is the strategy's or the pool's: random in the same pool is the control."""
+    if control is None:
+        return "No random arm in this pool: whether the pool saves or the strategy is not known."
+    calls = {
+        call: [short(study, one["arm"]) for one in strategies if one["control_call"] == call]
+        for call in ("fewer", "more", "no difference shown", "no verdict")
+    }
+    parts = []
+    saving = {short(study, one["arm"]) for one in strategies if one["call"] == "fewer"}
+    for call in ("fewer", "more"):
+        if names := calls[call]:
+            meaning = ": that saving is the strategy's own" if call == "fewer" and saving >= set(names) else ""
+            parts.append(f"{listed(names)} {'need' if len(names) > 1 else 'needs'} {call} than random{meaning}")
+    if calls["no difference shown"]:
+        pool = "random matches as early, so the saving comes from the pool, not from the strategy"
+        said = pool if control["call"] == "fewer" else "no difference to random shown"
+        parts.append(f"{listed(calls['no difference shown'])}: {said}")
+    if calls["no verdict"] and len(study.seeds) > 1:
+        never = "" if control["reached"] else " (which never gets there: by how much it needs more is not known)"
+        parts.append(f"{listed(calls['no verdict'])}: no verdict against random{never}")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else "One seed: no verdict."
+
+
+def _oracle_stopping(study: Study, needed: pd.DataFrame) -> list[str]:
+    """Return a line on the published rule, beside the honest estimate, over all that is compared."""
+    wide = needed.pivot(index=["row", "arm"], columns="rule", values="reduction")
+    if not {ORACLE, HONEST} <= set(wide.columns):
+        return []
+    wide = wide.reindex([key for key in wide.index if key[1] in _active(study)])[[ORACLE, HONEST]].dropna()
+    if wide.empty:
+        return []
+    middle, where = wide.median(), count(len(wide), "row and arm", "rows and arms")
+    return [
+        "Oracle stopping, the published rule (the first round with higher test accuracy and lower test loss), gives a "
+        f"median reduction of {percent(middle[ORACLE])} % over {where}; the honest estimate, of accuracy alone, "
+        f"{percent(middle[HONEST])} %."
+    ]
+
+
+def _active(study: Study) -> set[str]:
+    return {study.arm_name(arm) for arm in study.arms if arm.strategy not in (BASELINE, RANDOM)}
+
+
+def between_strategies(compared: pd.DataFrame) -> list[str]:
+    """Return what can be said of one strategy against another at N. compared: as of `compare.between`."""
+    own = compared[compared["n_pairs"] > 0]
+    tested = own[own["call"] != "no verdict"]
+    if tested.empty:
+        return []
+    shown = tested[tested["call"].isin(("higher", "lower"))]
+    similar = int(tested["within_point"].sum())
+    head = f"Between the strategies, {count(len(tested), 'pair')} at equal labels"
+    if shown.empty:
+        text = f"{head}: no difference could be shown"
+    else:
+        best = [(one["arm"], one["reference"]) if one["call"] == "higher" else (one["reference"], one["arm"])
+                for one in dicts(shown)]  # fmt: skip
+        found = pd.Series([f"{a} above {b}" for a, b in best]).value_counts()
+        named = [f"{text}{f' in {n} rows' if n > 1 else ''}" for text, n in found.items()]
+        more = f" and {len(named) - 6} more" if len(named) > 6 else ""
+        text = f"{head}: a difference shown in {len(shown)} ({'; '.join(named[:6])}{more})"
+    return [f"{text}; shown to be within one point in {similar or 'none'}."]
+
+
+def certainty(compared: pd.DataFrame) -> list[str]:
+    """Say what so few seeds cannot show. compared: as of `compare.differences` of accuracy."""
+    tested = compared[compared["call"] != "no verdict"]
+    if tested.empty:
+        return []
+    low, middle, high = (number(float(tested["detectable"].quantile(q)), "accuracy") for q in (0.0, 0.5, 1.0))
+    lines = [
+        f"With {span(tested['n_pairs'])} paired seeds and the spread seen here, a true difference of {middle} points "
+        f"({low} to {high}, by comparison) would be shown in 80 of 100 such studies, before correction; smaller ones "
+        "are mostly missed."
+    ]
+    small = [int(n) for n in tested["n_pairs"] if smallest_sign_p(int(n)) > 1 - LEVEL]
+    if small:
+        lines.append(
+            f"With {max(small)} seeds a two-sided sign or Wilcoxon test cannot go below p = "
+            f"{smallest_sign_p(max(small)):g}; the p-values here are of paired t tests, which take the differences "
+            "between seeds to be normal."
+        )
+    return lines

@@ -1,0 +1,90 @@
+"""Means of values of which some are known only as bounds: a run that never got there is no run to leave out.
+
+Normal values with censoring, by maximum likelihood (Tobin 1958). The interval is where the profile likelihood ratio
+stays below n log(1 + t^2 / (n - 1)): without censoring that is the t interval exactly, and p is that of the t test.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import log_ndtr, stdtr, stdtrit
+
+from labelwise.analysis.statistics import LEVEL, Estimate, paired_t, t_interval
+
+SMALLEST, LARGEST = 1e-4, 1e3
+"""Bounds of the standard deviation, for logarithms of ratios."""
+FAR = 50.0
+"""A bound of the interval beyond so many units is none."""
+
+
+def censored_mean(low: ArrayLike, high: ArrayLike) -> tuple[Estimate, float]:
+    """Return mean, 95 % interval and two-sided p against 0 of (n,) normal values that lie in [low, high].
+
+    low == high: the value is known; high = inf or low = -inf: a bound; both: nothing is known, which does not count
+    in n. The mean is NaN where no value is known, or nothing keeps it finite; low and high of the interval are NaN
+    where there is none (as in `paired_t`), infinite where nothing bounds it; p is NaN where there is no test.
+    """
+    a, b = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+    informs = np.isfinite(a) | np.isfinite(b)
+    a, b = a[informs], b[informs]
+    known = a == b
+    if known.all():
+        return paired_t(a) if len(a) > 1 else (t_interval(a), math.nan)
+    none = Estimate(len(a), math.nan, math.nan, math.nan), math.nan
+    return _fit(a, b, known) if known.any() else none
+
+
+def _fit(a: NDArray[np.float64], b: NDArray[np.float64], known: NDArray[np.bool_]) -> tuple[Estimate, float]:
+    n = len(a)
+    finite = np.concatenate([a[np.isfinite(a)], b[np.isfinite(b)]])
+    width = float(np.ptp(finite)) + 1.0
+    best = minimize_scalar(
+        lambda mean: -_profile(mean, a, b, known)[0],
+        bounds=(float(finite.min()) - 5 * width, float(finite.max()) + 5 * width), method="bounded",
+        options={"xatol": 1e-9},
+    )  # fmt: skip
+    mean = float(best.x)
+    top, deviation = _profile(mean, a, b, known)
+    if deviation < 10 * SMALLEST:  # what is known is one value, and no bound is against it
+        return Estimate(n, mean, math.nan, math.nan), math.nan
+    t = float(stdtrit(n - 1, (1 + LEVEL) / 2))
+    allowed = n * math.log1p(t * t / (n - 1))
+
+    def beyond(at: float) -> float:
+        return 2 * (top - _profile(at, a, b, known)[0]) - allowed
+
+    ratio = max(2 * (top - _profile(0.0, a, b, known)[0]), 0.0)
+    p = float(2 * stdtr(n - 1, -math.sqrt((n - 1) * math.expm1(ratio / n))))
+    return Estimate(n, mean, _bound(beyond, mean, -1.0), _bound(beyond, mean, 1.0)), p
+
+
+def _bound(beyond: object, mean: float, side: float) -> float:
+    """Return where `beyond` becomes positive on one side of the mean; infinite where it does not before FAR."""
+    assert callable(beyond)
+    step = 0.05
+    while step < FAR:
+        if beyond(mean + side * step) > 0:
+            return float(brentq(beyond, mean + side * step / 2 if step > 0.05 else mean, mean + side * step, xtol=1e-8))
+        step *= 2
+    return side * math.inf
+
+
+def _profile(
+    mean: float, a: NDArray[np.float64], b: NDArray[np.float64], known: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Return the log likelihood of a mean at its best standard deviation, and that deviation."""
+    squares = float(((a[known] - mean) ** 2).sum())
+    count = int(known.sum())
+    beyond = np.concatenate([mean - a[~known & np.isinf(b)], b[~known & np.isinf(a)] - mean])
+
+    def cost(log_deviation: float) -> float:
+        deviation = math.exp(log_deviation)
+        return count * log_deviation + squares / (2 * deviation**2) - float(log_ndtr(beyond / deviation).sum())
+
+    found = minimize_scalar(cost, bounds=(math.log(SMALLEST), math.log(LARGEST)), method="bounded",
+                            options={"xatol": 1e-7})  # fmt: skip
+    return -float(found.fun), math.exp(float(found.x))

@@ -1,0 +1,82 @@
+"""The answer at a glance: a line a row of the study, a column a strategy, a cell a difference or a number of labels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from labelwise.analysis.answers import HONEST, reduction_span, short
+from labelwise.analysis.compare import RANDOM
+from labelwise.analysis.results import dicts
+from labelwise.analysis.words import change, interval, number, percent
+from labelwise.config import Arm
+from labelwise.report.content import Content
+from labelwise.report.tables import Cell, Table
+from labelwise.strategies import BASELINE
+
+MARK = {"higher": "▲ ", "lower": "▼ ", "similar": "≈ ", "fewer": "▼ ", "more": "▲ "}
+"""Calls are told by a sign too, not by colour alone."""
+
+
+def accuracy_grid(content: Content) -> Table | None:
+    """Return the difference of accuracy to the baseline at N, in points; None where nothing can be compared so."""
+    compared = content.compared["accuracy"]
+    own = {(c["row"], c["arm"]): c for c in dicts(compared[compared["against"] == BASELINE])}
+    return _grid(content, own, "stratified, %", _reference, _difference) if own else None
+
+
+def labels_grid(content: Content) -> Table | None:
+    """Return the labels needed to match the baseline's accuracy; None where nothing can be compared so."""
+    own = {(c["row"], c["arm"]): c for c in dicts(content.needed[content.needed["rule"] == HONEST])}
+    return _grid(content, own, "N", lambda c: number(c["budget"], "labels"), labels_cell) if own else None
+
+
+def _grid(content: Content, own: dict[tuple[str, str], dict[str, Any]], head: str, reference: Any, cell: Any) -> Table:
+    study = content.study
+    arms = [(study.arm_name(arm), arm) for arm in study.arms if arm.strategy != BASELINE]
+    arms.sort(key=lambda one: one[1].strategy != RANDOM)  # the control first
+    columns = list(dict.fromkeys(short(study, name) for name, _ in arms))
+    groups = list(dict.fromkeys((arm.start, arm.pool, arm.weighting) for _, arm in arms))
+    rows = []
+    for row in content.rows:
+        for group in groups:
+            members = {short(study, name): own.get((row, name)) for name, arm in arms
+                       if (arm.start, arm.pool, arm.weighting) == group}  # fmt: skip
+            there = [found for found in members.values() if found]
+            if there:
+                cells = [
+                    cell(found) if (found := members.get(column)) else Cell("–", kind="open") for column in columns
+                ]
+                rows.append([Cell(row, _group(arms, group)), Cell(reference(there[0])), *cells])
+    return Table(["row", head, *columns], rows, 1)
+
+
+def _group(arms: list[tuple[str, Arm]], group: tuple[str | None, ...]) -> str:
+    """Return the parts of a group in which the study's arms differ."""
+    several = [len({getattr(arm, part) for _, arm in arms}) > 1 for part in ("start", "pool", "weighting")]
+    named = (f"start: {group[0]}", f"{group[1]} pool", "class weights" if group[2] == "inverse" else "no class weights")
+    return ", ".join(text for text, differs in zip(named, several, strict=True) if differs)
+
+
+def _reference(comparison: dict[str, Any]) -> str:
+    return number(comparison["reference_mean"], "accuracy")
+
+
+def _difference(comparison: dict[str, Any]) -> Cell:
+    call = comparison["call"]
+    kind = {"higher": "better", "lower": "worse", "similar": "same"}.get(call, "open")
+    text = MARK.get(call, "") + change(comparison["difference"], "accuracy")
+    return Cell(text, interval(comparison["low"], comparison["high"], "accuracy").strip(), kind)
+
+
+def labels_cell(one: dict[str, Any]) -> Cell:
+    """Return an arm's labels and their reduction. one: a row of `matching.needed`."""
+    reached, n = int(one["reached"]), int(one["n"])
+    never = f"reached in {reached} of {n}" if reached < n else ""
+    if not reached or math.isnan(one["labels"]) or (never and one["labels"] > one["budget"]):
+        return Cell(f"> {number(one['budget'], 'labels')}", never, "open")
+    reduction = f"{percent(abs(one['reduction']))} % {'fewer' if one['reduction'] >= 0 else 'more'}"
+    between = "" if math.isnan(one["low"]) else f"[{reduction_span(one['low'], one['high'])}]"
+    kind = {"fewer": "better", "more": "worse"}.get(one["call"], "open")
+    text = MARK.get(one["call"], "") + number(one["labels"], "labels")
+    return Cell(text, "\n".join(part for part in (reduction, between, never) if part), kind)

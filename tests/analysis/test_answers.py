@@ -1,0 +1,100 @@
+"""Answers in words: who saves, the strategy or the pool; what so few seeds cannot show."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from labelwise.analysis.answers import between_strategies, certainty, labels_to_match, needs
+from labelwise.analysis.compare import between, differences
+from labelwise.config import Study
+
+STUDY = Study.model_validate({"sizes": ["3%/1%"], "seeds": 5, "arms": ["stratified", "random", "margin", "entropy"]})
+
+
+def one(arm: str, **changes: Any) -> dict[str, Any]:
+    values = {
+        "row": "3%/1%", "arm": arm, "rule": "accuracy", "n": 5, "reached": 5, "budget": 1300.0, "labels": 650.0,
+        "reduction": 0.5, "low": 0.45, "high": 0.57, "p": 0.001, "p_holm": 0.002, "call": "fewer",
+        "control": "" if arm == "random" else "random", "control_n": 5, "control_ratio": 1.0, "control_low": 0.9,
+        "control_high": 1.1, "control_p": 0.9, "control_p_holm": 0.9,
+        "control_call": "" if arm == "random" else "no difference shown",
+    }  # fmt: skip
+    return {**values, **changes}
+
+
+def said(*rows: dict[str, Any]) -> list[str]:
+    return labels_to_match(STUDY, pd.DataFrame(rows))
+
+
+def test_where_random_saves_as_much_the_pool_saves() -> None:
+    lines = said(one("random"), one("margin"), one("entropy"))
+    assert lines[0] == (
+        "Labels to match the baseline's accuracy: fewer than N shown in 2 of 2 comparisons; none of these shown to "
+        "need fewer than random in the same pool too."
+    )
+    assert lines[1] == (
+        "Row 3%/1%, 1,300 labels: margin needs 650 (50 % fewer, 95 % interval 45 to 57); entropy needs 650 (50 % "
+        "fewer, 95 % interval 45 to 57); random in the same pool needs 650 (50 % fewer, 95 % interval 45 to 57). "
+        "Margin and entropy: random matches as early, so the saving comes from the pool, not from the strategy."
+    )
+
+
+def test_where_a_strategy_needs_fewer_than_random_the_saving_is_its_own() -> None:
+    line = said(one("random"), one("margin", control_call="fewer"), one("entropy", control_call="more"))[1]
+    assert line.endswith(
+        "Margin needs fewer than random: that saving is the strategy's own; entropy needs more than random."
+    )
+    unsure = said(one("random"), one("margin", control_call="fewer", call="no difference shown"))[1]
+    assert unsure.endswith("Margin needs fewer than random.")
+
+
+def test_without_a_saving_of_random_nothing_is_said_of_the_pool() -> None:
+    line = said(one("random", call="no difference shown"), one("margin"))[1]
+    assert line.endswith("Margin: no difference to random shown.")
+    assert said(one("margin", control=""))[1].endswith(
+        "No random arm in this pool: whether the pool saves or the strategy is not known."
+    )
+
+
+@pytest.mark.parametrize(("changes", "text"), [
+    ({"reached": 0, "labels": math.nan}, "gets there in none of 5 seeds"),
+    ({"reached": 2, "labels": 1500.0}, "needs more than N on average (reached in 2 of 5 seeds)"),
+    ({"reached": 4, "low": -math.inf}, "needs 650 (50 % fewer, 95 % interval open to 57; not reached in 1 of 5 seeds, "
+     "counted as more)"),
+    ({"low": math.nan, "high": math.nan}, "needs 650 (50 % fewer)"),
+    ({"labels": 1400.0, "reduction": -0.08, "low": -0.2, "high": 0.1},
+     "needs 1,400 (8 % more, 95 % interval -20 to 10)"),
+    ({"n": 1, "reached": 0}, "does not get there"),
+])  # fmt: skip
+def test_what_an_arm_needs(changes: dict[str, Any], text: str) -> None:
+    assert needs(one("margin", **changes)) == text
+
+
+def runs(values: dict[str, list[float]]) -> pd.DataFrame:
+    return pd.DataFrame([
+        {"row": "3%", "arm": arm, "seed": seed, "strategy": arm, "start": "s", "pool": "p", "weighting": "w", "labeler": "l",
+         "accuracy": value}
+        for arm, column in values.items() for seed, value in enumerate(column)
+    ])  # fmt: skip
+
+
+def test_differences_between_strategies_are_named() -> None:
+    found = runs({"a": [0.7, 0.71, 0.72], "b": [0.6, 0.61, 0.625], "c": [0.7005, 0.7095, 0.7205]})
+    (line,) = between_strategies(between(found, "accuracy"))
+    assert line == (
+        "Between the strategies, 3 pairs at equal labels: a difference shown in 2 (a above b; c above b); shown to be "
+        "within one point in 1."
+    )
+    assert between_strategies(between(runs({"a": [0.7], "b": [0.6]}), "accuracy")) == []
+
+
+def test_few_seeds_are_said_to_show_little() -> None:
+    values = {"stratified": [0.7, 0.71, 0.69], "margin": [0.72, 0.74, 0.7]}
+    lines = certainty(differences(runs(values), "accuracy"))
+    assert lines[0].startswith("With 3 paired seeds and the spread seen here, a true difference of 3.")
+    assert lines[1].startswith("With 3 seeds a two-sided sign or Wilcoxon test cannot go below p = 0.25")
+    assert certainty(differences(runs({"margin": [0.7], "random": [0.6]}), "accuracy")) == []
