@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format docs bench clean
 
 demo: $(STAMP)
 	$(BIN)/labelwise run studies/digits.yaml --out out/demo
@@ -22,6 +22,10 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix src tests studies results benchmarks
 	$(BIN)/ruff format src tests studies results benchmarks
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Site: out/site/index.html"
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks.training $(if $(DATA),--data '$(DATA)')

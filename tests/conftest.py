@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("LABELWISE_CACHE", str(Path(tempfile.gettempdir()) / f"labelwise-tests-{os.getuid()}"))
 CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "cifar10"
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 import yaml
 from pydantic import BaseModel
 
+import labelwise
 from labelwise.analysis import halves
 from labelwise.analysis.results import COLUMNS
 from labelwise.cli import app
 from labelwise.config import Study, load_study
 from labelwise.data.sources import SOURCES
+from labelwise.models.backbone import torch_threads
 from labelwise.strategies import STRATEGIES
+from labelwise.threads import one_thread
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -100,9 +107,17 @@ def test_yaml_blocks_load(where: str, text: str, tmp_path: Path) -> None:
     load_study(tmp_path / "study.yaml")
 
 
-@pytest.mark.parametrize(("where", "text"), blocks("python"))
-def test_python_blocks_run(where: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "out/demo" in text:
+def pages() -> list[tuple[str, list[str]]]:
+    """Pages with Python, each with its blocks in order: later blocks go on from earlier ones."""
+    found: dict[str, list[str]] = {}
+    for where, text in blocks("python"):
+        found.setdefault(where.rpartition(" ")[0], []).append(text)
+    return list(found.items())
+
+
+@pytest.mark.parametrize(("page", "texts"), pages(), ids=[page for page, _ in pages()])
+def test_python_blocks_run(page: str, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if any("out/demo" in text for text in texts):
         import fake
         from labelwise.study.executor import run_study
 
@@ -110,7 +125,43 @@ def test_python_blocks_run(where: str, text: str, tmp_path: Path, monkeypatch: p
         study = load_study(ROOT / "studies" / "digits.yaml", ["seeds=1", "learner.kind=fake"])
         run_study(study, tmp_path / "out" / "demo", fake.Silent())
     monkeypatch.chdir(tmp_path)
-    exec(compile(text, where, "exec"), {})
+    before, names = dict(STRATEGIES), {"__name__": page}
+    try:
+        with one_thread(), torch_threads(1):  # small work on a shared machine
+            for i, text in enumerate(texts):
+                exec(compile(text, f"{page} {i}", "exec"), names)
+    finally:  # a page may add a strategy
+        STRATEGIES.clear()
+        STRATEGIES.update(before)
+
+
+SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    def named(part: Any) -> list[str]:
+        parts = part if isinstance(part, list) else part.values() if isinstance(part, dict) else ()
+        return [part] if isinstance(part, str) else [page for inner in parts for page in named(inner)]
+
+    assert sorted(named(SITE["nav"])) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="the site is not built: pip install 'labelwise[docs]'")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    reference = (tmp_path / "site" / "reference.html").read_text()
+    for name in labelwise.__all__:
+        assert f'id="labelwise.{name}"' in reference or name == "__version__", name
+    built = list((tmp_path / "site").glob("*.html"))
+    assert len(built) > 10
+    for path in built:
+        text = path.read_text()
+        assert not re.search(r'<(script|img|iframe)[^>]+src="?(https?:)?//', text), path.name
+        assert not re.search(r'<link[^>]+rel="?(stylesheet|preconnect)"?[^>]+href="?(https?:)?//', text), path.name
+        assert not re.search(r'<link[^>]+href="?(https?:)?//[^>]+rel="?(stylesheet|preconnect)', text), path.name
 
 
 def test_nothing_from_this_workplace_is_named() -> None:

@@ -98,6 +98,12 @@ def run(
             help="With --ray: GPUs that a run takes, 0.25 for a quarter; by default 1 where the learner uses one.",
         ),
     ] = None,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            "--mlflow", metavar="URI", help="Copy runs to MLflow too: sqlite:///mlflow.db, http://host:5000, a folder."
+        ),
+    ] = None,
 ) -> None:
     """Run a study, or go on with it where it stopped; print the verdict and the results."""
     from labelwise.config import load_study
@@ -109,9 +115,14 @@ def run(
     if ray is not None and workers is not None:
         raise InputError("--workers are processes of this machine and --ray computes on a cluster; give one of them")
     from labelwise.cli.progress import progress_listener
-    from labelwise.study.executor import run_study
+    from labelwise.study.executor import Listener, run_study
 
-    with progress_listener() as listener:
+    with progress_listener() as bars:
+        listener: Listener = bars
+        if mlflow is not None:
+            from labelwise.tracking import Tracker
+
+            listener = Tracker(mlflow, loaded, folder, bars)
         if ray is None:
             run_study(loaded, folder, listener, workers)
         else:
