@@ -133,8 +133,8 @@ def _chosen(content: Content) -> list[str]:
         return []
     said = "; ".join(f"{kind}: {', '.join(f'{p:g}' for p in sorted(values))}" for kind, values in found.items())
     return [
-        f"The probe's penalty is chosen on each arm's own initial labels, and differs ({said}): a part of what the "
-        "starts change, above all in loss, comes from this choice and not from the labels."
+        f"The probe's penalty is chosen on each arm's own initial labels, and differs ({said}): some of what "
+        "the starts change, above all in loss, may come from this choice and not from the labels."
     ]
 
 
