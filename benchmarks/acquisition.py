@@ -25,7 +25,7 @@ D, K, PASSES, CENTRES, BLOCK = 1280, 10, 3, 200, 10_000
 BOUND = {"count": 50_000, "labelled": 10_000, "n": 2_500}
 PEER = {"labelled": 100, "n": 100}
 PEER_SIZES = (5_000, 20_000)
-GROWTH = {"labelled": 1_000, "n": 250}
+GROWTH = {"labelled": 500, "n": 100}
 GROWTH_SIZES = (10_000, 100_000, 1_000_000)
 
 

@@ -14,7 +14,7 @@ from labelwise.strategies.table import Ask, Picks
 
 SMALLEST = 5
 """Images up to which a cluster is too small, where there are larger ones (the authors' code)."""
-LARGEST = 5_000
+LARGEST = 1_000
 """Images of a cluster among which neighbours are looked for: of a larger one a random sample."""
 AT_ONCE = 16
 """Clusters that a core looks at before it takes others."""
@@ -33,7 +33,7 @@ def typiclust(
     Hacohen et al. 2022: the pool's L2-normalised embeddings are clustered into as many clusters as labels there will
     be, at most 500; typicality is the inverse mean distance (plain L2) to the 20 nearest neighbours in the cluster, or
     to half of a small one. Clusters take turns, those with the fewest labels first, then the largest. Of a cluster
-    above 5,000 images, neighbours are looked for in a random sample.
+    above 1,000 images, neighbours are looked for in a random sample.
     """
     assert ask.embeddings is not None
     embeddings, pool = ask.embeddings, np.sort(np.concatenate([ask.candidates, ask.labelled]))
