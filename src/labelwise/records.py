@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ import numpy as np
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
+from labelwise.database import now, sqlite, transaction
 from labelwise.errors import InputError
 from labelwise.labelers import LabelEvents
 from labelwise.state import EMPTY, State, advance
@@ -84,25 +83,19 @@ MEASURED = frozenset({"seconds_train", "seconds_score", "seconds_select", "secon
 """Columns that differ between two equal runs: times, memory, and the machine they ran on."""
 
 
-def now() -> str:
-    """Return the time, UTC, in ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+KEPT = "finished rounds are kept"
 
 
 class Store:
     """An open store. Use `reading` or `writing` to open one."""
 
     def __init__(self, path: Path, read_only: bool) -> None:
-        mode = "ro" if read_only else "rwc"
-        alone = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
-        mode += "&immutable=1" if read_only and alone else ""  # SQLite would write its own files beside it
         self.path = path
-        self.engine = sa.create_engine(f"sqlite:///file:{_quoted(path)}?mode={mode}&uri=true")
-        sa.event.listen(self.engine, "connect", _durable if not read_only else _patient)
+        self.engine = sqlite(path, read_only)
 
     def transaction(self) -> Any:
         """Return a context manager with a connection: committed whole, or rolled back."""
-        return _told(self.engine, self.path)
+        return transaction(self.engine, str(self.path), KEPT)
 
     def create(self, config: str, version: str, data: dict[str, Any]) -> None:
         """Make the tables and the study's own row."""
@@ -253,35 +246,3 @@ def reading(folder: Path) -> Store:
     store = Store(path, read_only=True)
     store.study()
     return store
-
-
-def _quoted(path: Path) -> str:
-    from urllib.parse import quote
-
-    return quote(os.path.abspath(path))
-
-
-def _durable(connection: Any, _: Any) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _patient(connection: Any, _: Any) -> None:
-    connection.execute("PRAGMA busy_timeout=10000")
-
-
-@contextmanager
-def _told(engine: sa.Engine, path: Path) -> Iterator[sa.Connection]:
-    """A transaction whose database errors (full disk, damaged file) are told in one line."""
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except sa.exc.DBAPIError as error:
-        reason = str(error.orig)
-        hint = {
-            "database or disk is full": "free some space and run the same command again: finished rounds are kept",
-            "database disk image is malformed": "the file is damaged: restore a copy, or choose another folder",
-            "file is not a database": "it is not a study's store; choose another folder",
-            "attempt to write a readonly database": "it may not be written to; choose another --out",
-        }.get(reason, "finished rounds are kept; run the same command again")
-        raise InputError(f"{path}: {reason}; {hint}") from error

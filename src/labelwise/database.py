@@ -1,0 +1,63 @@
+"""What every store of ours shares: durable SQLite, read-only opening, and database errors told in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from labelwise.errors import InputError
+
+DURABLE = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON")
+"""A transaction that has returned survives `kill -9` and a loss of power."""
+HINTS = {
+    "database or disk is full": "free some space and run the same command again: {kept}",
+    "database disk image is malformed": "the file is damaged: restore a copy, or choose another folder",
+    "file is not a database": "it is not one of labelwise's stores; choose another folder",
+    "attempt to write a readonly database": "it may not be written to; choose another folder",
+}
+
+
+def now() -> str:
+    """Return the time, UTC, in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def sqlite(path: Path, read_only: bool) -> sa.Engine:
+    """Open a SQLite file: for one writer, durably, or read-only (also while another process writes to it)."""
+    alone = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
+    mode = "ro" if read_only else "rwc"
+    mode += "&immutable=1" if read_only and alone else ""  # SQLite would write its own files beside it
+    engine = sa.create_engine(f"sqlite:///file:{quote(os.path.abspath(path))}?mode={mode}&uri=true")
+    sa.event.listen(engine, "connect", _patient if read_only else _durable)
+    return engine
+
+
+def _durable(connection: Any, _: Any) -> None:
+    for pragma in DURABLE:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _patient(connection: Any, _: Any) -> None:
+    connection.execute("PRAGMA busy_timeout=10000")
+
+
+@contextmanager
+def transaction(engine: sa.Engine, name: str, kept: str) -> Iterator[sa.Connection]:
+    """Open a transaction: committed whole, or rolled back. kept: what is not lost, for the message.
+
+    Errors: InputError, in one line, for the database's own (full disk, damaged file).
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except sa.exc.DBAPIError as error:
+        reason = " ".join(str(error.orig).split())
+        hint = HINTS.get(reason, "{kept}; run the same command again").format(kept=kept)
+        raise InputError(f"{name}: {reason}; {hint}") from error

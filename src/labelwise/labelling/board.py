@@ -1,0 +1,168 @@
+"""What holds now: the events replayed in their order into classes and answers. Pure memory, rebuilt at any time."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from labelwise.data.dataset import printable
+from labelwise.errors import InputError
+from labelwise.labelling.events import ANSWERS, CLASS_CHANGES, KINDS, PURPOSES, Event
+
+LONGEST_NAME = 100
+
+
+class Board:
+    """Classes and answers after a sequence of events. images: how many there are, ids 1..N."""
+
+    def __init__(self, images: int, events: Iterable[Event] = ()) -> None:
+        self.images = images
+        self.names: dict[int, str] = {}
+        self.merged: dict[int, int] = {}
+        self.uuids: dict[str, Event] = {}
+        self.undone: set[str] = set()
+        self.stacks: dict[int, dict[str, list[Event]]] = defaultdict(dict)
+        self.labels: dict[int, int] = {}  # image -> the class that holds, a class id that was not merged away
+        self.again: dict[int, int] = {}  # image -> seq of the change of classes that asks for it again
+        self.seq = 0
+        for event in events:
+            self.apply(event)
+
+    @property
+    def classes(self) -> list[int]:
+        """Class ids in their order, without those that were merged into others."""
+        return [klass for klass in self.names if klass not in self.merged]
+
+    def resolved(self, klass: int) -> int:
+        """Return the class that a class id means now."""
+        while klass in self.merged:
+            klass = self.merged[klass]
+        return klass
+
+    def answers(self, image: int, repeats: bool = False) -> dict[str, Event]:
+        """Return each annotator's answer that holds for an image; blind repeats do not replace what was said first."""
+        found = {}
+        for annotator, stack in self.stacks.get(image, {}).items():
+            kept = [e for e in stack if (e.purpose == "repeat") == repeats]
+            if kept:
+                found[annotator] = kept[-1]
+        return found
+
+    def history(self, annotator: str) -> list[Event]:
+        """Return a person's answers that were not taken back, in their order."""
+        mine = (e for e in self.uuids.values() if e.annotator == annotator and e.kind in ANSWERS)
+        return sorted((e for e in mine if e.uuid not in self.undone), key=lambda e: e.seq)
+
+    def disagreements(self) -> list[int]:
+        """Return images that people labelled differently and nobody has settled."""
+        return [image for image in self.stacks if image not in self.labels and self._said(image)]
+
+    def check(self, event: Event) -> None:
+        """Refuse what cannot hold. Errors: InputError that says why."""
+        if event.kind not in KINDS:
+            raise InputError(f"'{event.kind}' is no kind of event; known: {', '.join(KINDS)}")
+        if (
+            not event.annotator.strip()
+            or len(event.annotator) > LONGEST_NAME
+            or printable(event.annotator) != event.annotator
+        ):
+            raise InputError(f"an annotator's name has 1 to {LONGEST_NAME} characters on one line")
+        if event.kind in CLASS_CHANGES:
+            self._check_classes(event)
+        elif event.kind == "undo":
+            self._check_undo(event)
+        else:
+            self._check_answer(event)
+
+    def _check_answer(self, event: Event) -> None:
+        if event.image is None or not 1 <= event.image <= self.images:
+            raise InputError(f"there is no image {event.image}")
+        if event.purpose not in PURPOSES:
+            raise InputError(f"'{event.purpose}' is no purpose; known: {', '.join(PURPOSES)}")
+        if (event.klass is not None) != (event.kind == "label"):
+            raise InputError("a label needs one class, and what is no label has none")
+        if event.klass is not None and event.klass not in self.names:
+            raise InputError(f"there is no class {event.klass}")
+
+    def _check_undo(self, event: Event) -> None:
+        target = self.uuids.get(event.undoes or "")
+        if target is None or target.kind not in ANSWERS:
+            raise InputError("there is no such answer to take back")
+        if target.annotator != event.annotator:
+            raise InputError(f"that answer is {target.annotator}'s; only they can take it back")
+        if target.uuid in self.undone:
+            raise InputError("that answer was taken back already")
+
+    def _check_classes(self, event: Event) -> None:
+        if event.kind == "class-added":
+            if event.klass is None or event.klass in self.names:
+                raise InputError("a new class needs a new id")
+        elif event.klass not in self.classes:
+            raise InputError(f"there is no class {event.klass}")
+        if event.kind == "class-merged":
+            if event.into not in self.classes or event.into == event.klass:
+                raise InputError("merge a class into another one that is there")
+            return
+        name = event.name or ""
+        if not name.strip() or name != name.strip() or printable(name) != name or len(name) > LONGEST_NAME:
+            raise InputError(f"a class name has 1 to {LONGEST_NAME} characters on one line, no space at its ends")
+        if name in [self.names[k] for k in self.classes if k != event.klass]:
+            raise InputError(f"there is a class '{name}' already")
+
+    def apply(self, event: Event) -> None:
+        """Take an event in; it was checked."""
+        self.seq = max(self.seq, event.seq)
+        self.uuids[event.uuid] = event
+        if event.kind in ANSWERS:
+            assert event.image is not None
+            self.stacks[event.image].setdefault(event.annotator, []).append(event)
+            if event.purpose != "repeat":
+                self.again.pop(event.image, None)
+            self._settle(event.image)
+        elif event.kind == "undo":
+            self._undo(self.uuids[event.undoes or ""])
+        else:
+            self._change_classes(event)
+
+    def _undo(self, target: Event) -> None:
+        assert target.image is not None
+        self.undone.add(target.uuid)
+        stacks = self.stacks[target.image]
+        stacks[target.annotator] = [e for e in stacks[target.annotator] if e.uuid != target.uuid]
+        if not stacks[target.annotator]:
+            del stacks[target.annotator]
+        if not stacks:
+            del self.stacks[target.image]
+        self._settle(target.image)
+
+    def _change_classes(self, event: Event) -> None:
+        assert event.klass is not None
+        touched: list[int] = []
+        if event.kind == "class-added":  # what fitted no class may fit the new one
+            touched = [i for i in self.stacks if any(e.kind != "label" for e in self.answers(i).values())]
+        elif event.again:
+            touched = [image for image, klass in self.labels.items() if klass == event.klass]
+        if event.kind == "class-merged":
+            assert event.into is not None
+            self.merged[event.klass] = event.into
+            for image in list(self.stacks):
+                self._settle(image)
+        else:
+            self.names[event.klass] = event.name or ""
+        self.again.update(dict.fromkeys(touched, event.seq))
+
+    def _said(self, image: int) -> Counter[int]:
+        """Count what people's holding labels say of an image; a review's decision stands alone."""
+        labels = [e for e in self.answers(image).values() if e.kind == "label"]
+        decided = [e for e in labels if e.purpose == "review"]
+        if decided:
+            labels = [max(decided, key=lambda e: e.seq)]
+        return Counter(self.resolved(e.klass) for e in labels if e.klass is not None)
+
+    def _settle(self, image: int) -> None:
+        """Note the class that most people say, if one has more than each other."""
+        said = self._said(image).most_common(2)
+        if said and (len(said) == 1 or said[0][1] > said[1][1]):
+            self.labels[image] = said[0][0]
+        else:
+            self.labels.pop(image, None)

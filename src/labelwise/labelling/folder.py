@@ -1,0 +1,104 @@
+"""Finding the images of a folder, and reading one of them: only from inside, links included."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelwise.data.dataset import printable
+from labelwise.data.decode import EXTENSIONS, MAX_BYTES, REFUSED, UnreadableImageError
+from labelwise.errors import InputError
+from labelwise.labelling.store import Image
+from labelwise.seeds import generator
+
+
+@dataclass(frozen=True)
+class Found:
+    """A picture in the folder. path: below it, with `/`; problem: why its name alone makes it unusable, or ""."""
+
+    path: str
+    bytes: int
+    mtime_ns: int
+    problem: str = ""
+
+
+def scan(root: Path, leave_out: Path) -> list[Found]:
+    """List a folder's pictures and those of the folders in it, sorted; hidden ones and `leave_out` are passed over.
+
+    Links to folders are not followed. Errors: InputError where the folder cannot be read.
+    """
+    try:
+        return sorted(_walk(os.path.abspath(root), "", os.path.realpath(leave_out)), key=lambda found: found.path)
+    except OSError as error:
+        raise InputError(f"cannot read the folder {error.filename or root}: {error.strerror or error}") from None
+
+
+def _walk(root: str, below: str, leave_out: str) -> Iterator[Found]:
+    with os.scandir(os.path.join(root, below)) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path = os.path.join(below, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                if os.path.realpath(entry.path) != leave_out:
+                    yield from _walk(root, path, leave_out)
+            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS | REFUSED:
+                yield _found(entry, path)
+
+
+def _found(entry: os.DirEntry[str], path: str) -> Found:
+    name = path.replace(os.sep, "/")
+    if printable(name) != name:
+        return Found(printable(name), 0, 0, "its name holds characters that cannot be shown; rename it")
+    try:
+        stat = entry.stat()
+    except OSError as error:  # a broken link
+        return Found(name, 0, 0, f"unreadable: {error.strerror}")
+    return Found(name, stat.st_size, stat.st_mtime_ns)
+
+
+def new_images(found: Iterable[Found], known: Iterable[str], seed: int) -> list[Image]:
+    """Return the images that are not known yet, in random order with the next ids: any first n are a random sample."""
+    known = set(known)
+    fresh = [f for f in found if f.path not in known]
+    order = generator(seed, "images", len(known)).permutation(len(fresh))
+    return [
+        Image(len(known) + place + 1, f.path, f.bytes, f.mtime_ns, "unreadable" if f.problem else "new", f.problem)
+        for place, f in enumerate(fresh[i] for i in order.tolist())
+    ]
+
+
+def gone_and_back(images: Sequence[Image], found: Iterable[Found]) -> list[dict[str, object]]:
+    """Return changes of status: images whose files are missing now, and missing or changed ones that are there."""
+    there = {f.path: f for f in found}
+    changes: list[dict[str, object]] = []
+    for image in images:
+        now = there.get(image.path)
+        if now is None and image.status != "missing":
+            changes.append({"id": image.id, "status": "missing", "reason": "the file is gone"})
+        elif now is not None and (
+            image.status == "missing" or (now.bytes, now.mtime_ns) != (image.bytes, image.mtime_ns)
+        ):
+            status = "unreadable" if now.problem else "new"
+            changes.append({"id": image.id, "status": status, "reason": now.problem})
+    return changes
+
+
+def read_inside(root: Path, path: str) -> bytes:
+    """Return a file's bytes. Errors: UnreadableImageError for one that lies outside, is no file, or is too large."""
+    base = os.path.realpath(root)
+    full = os.path.realpath(os.path.join(base, path))
+    if os.path.commonpath([base, full]) != base:
+        raise UnreadableImageError("a link that leads out of the folder")
+    try:
+        if not os.path.isfile(full):
+            raise UnreadableImageError("there is no such file")
+        size = os.path.getsize(full)
+        if size > MAX_BYTES:
+            raise UnreadableImageError(f"oversized: {size / 2**20:.0f} MiB, at most {MAX_BYTES >> 20} are read")
+        with open(full, "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UnreadableImageError(f"unreadable: {error.strerror or error}") from None

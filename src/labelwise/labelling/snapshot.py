@@ -1,0 +1,54 @@
+"""A project as it is now, in plain arrays and rows: what is exported, and what training starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.labelling.board import Board
+from labelwise.labelling.events import Event
+from labelwise.labelling.store import Image
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """folder: of the images; images: all, by id; board: classes and answers; test: ids of the test slice;
+
+    probs: (N, K) float32 of the last model by image id - 1, its columns in the order of `columns` (class ids), NaN where
+    it said nothing, or None; model: what it is called.
+    """
+
+    folder: Path
+    images: list[Image]
+    board: Board
+    test: list[int]
+    probs: NDArray[np.float32] | None = None
+    columns: tuple[int, ...] = ()
+    model: str = ""
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes that hold, in their order."""
+        return [self.board.names[k] for k in self.board.classes]
+
+    def name_of(self, klass: int) -> str:
+        """Return the name of the class that a class id means now."""
+        return self.board.names[self.board.resolved(klass)]
+
+    def answers(self) -> list[Event]:
+        """Return every annotator's answers that hold, blind repeats included, in their order."""
+        kept = [e for e in self.board.uuids.values() if e.image is not None and e.uuid not in self.board.undone]
+        return sorted(kept, key=lambda e: e.seq)
+
+    def side(self, image: int) -> str:
+        """Return the side of an image: test, train (labelled, not in the test slice), or "" for what has no label."""
+        if image in self._test:
+            return "test"
+        return "train" if image in self.board.labels else ""
+
+    @property
+    def _test(self) -> frozenset[int]:
+        return frozenset(self.test)
