@@ -13,9 +13,9 @@ from labelwise.labelling.store import Image
 class Answer:
     """What one annotator says of one image.
 
-    path, sha256: of the image, as the file has them, or ""; kind: label, unsure or skip; label: the class's name, or "";
-    seconds, round: None where the file does not say; purpose: why it was shown, as in an event; where: the place in the
-    file, for messages.
+    path, sha256: of the image, as the file has them, or ""; kind: label, unsure or skip; label: a class's name, or "";
+    seconds, round: None where the file does not say; purpose: why it was shown, as in an event; where: the place in
+    the file, for messages.
     """
 
     path: str
@@ -57,7 +57,8 @@ def answers_for(snapshot: Snapshot, image: Image) -> list[Answer]:
 def _answer(snapshot: Snapshot, image: Image, event: Event) -> Answer:
     label = "" if event.klass is None else snapshot.name_of(event.klass)
     return Answer(
-        image.path, image.sha256, event.kind, label, event.annotator, event.time, event.seconds, event.round, event.purpose
+        image.path, image.sha256, event.kind, label, event.annotator, event.time, event.seconds, event.round,
+        event.purpose,
     )  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def contents(snapshot: Snapshot) -> Contents:
 
 
 def predicted(snapshot: Snapshot, image: Image) -> tuple[str, float] | None:
-    """Return the class that the model gives an image without a label, and its probability; None where it said nothing."""
+    """Return the model's class for an image without a label, and its probability; None where it said nothing."""
     if snapshot.probs is None or image.id in snapshot.board.labels or image.id > len(snapshot.probs):
         return None
     row = snapshot.probs[image.id - 1]

@@ -20,7 +20,7 @@ LONGEST = 120
 
 
 def safe_name(name: str) -> str:
-    """Return a name that every file system takes as one name: no separators, hidden or reserved names, dots at its ends."""
+    """Return what every file system takes as one name: no separators, not hidden or reserved, no dots at its end."""
     text = UNSAFE.sub("_", unicodedata.normalize("NFC", name)).strip().rstrip(". ")
     while len(text.encode("utf-8", "replace")) > LONGEST:
         text = text[:-1]

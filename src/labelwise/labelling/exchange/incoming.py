@@ -79,7 +79,8 @@ def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image],
         else:
             take(event, answer.where or str(file))
     if found.answers and len(nowhere) == len({a.path or a.sha256 for a in found.answers}):
-        raise InputError(f"{file}: no row is of an image of the project ({next(iter(nowhere))}, ...); is it the right file?")
+        first = next(iter(nowhere))
+        raise InputError(f"{file}: no row is of an image of the project ({first}, ...); is it the right file?")
     return Imported(events, sorted(set(test)), _notes(found, list(nowhere), older, finder))
 
 
@@ -101,7 +102,7 @@ def _class_uuid(name: str) -> str:
 
 
 def _class_id(board: Board, name: str) -> int | None:
-    """Return the class that a name means: one that holds, one that was merged away, or one imported and then renamed."""
+    """Return the class that a name means: one that holds, that was merged away, or that was imported and renamed."""
     named = [klass for klass in board.names if board.names[klass] == name]
     holding = [klass for klass in named if klass not in board.merged]
     if named:
@@ -112,7 +113,8 @@ def _class_id(board: Board, name: str) -> int | None:
 
 def _event(board: Board, answer: Answer, image: Image, is_test: bool) -> Event:
     klass = _class_id(board, answer.label) if answer.kind == "label" else None
-    said = (image.path, answer.annotator, answer.kind, answer.label, answer.time, repr(answer.seconds), str(answer.round))
+    numbers = (repr(answer.seconds), str(answer.round))
+    said = (image.path, answer.annotator, answer.kind, answer.label, answer.time, *numbers)
     purpose = "review" if answer.purpose == "review" else "test" if is_test else "import"
     return Event(
         str(uuid5(OURS, "\x1f".join(said))), answer.kind, answer.annotator, image.id, klass, purpose=purpose,

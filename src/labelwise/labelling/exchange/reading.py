@@ -49,7 +49,8 @@ def as_time(text: str, where: str) -> str:
                 raise ValueError
             moment(text)
         except ValueError:
-            raise InputError(f"{where}: the time '{text[:LONGEST_TIME]}' is not ISO 8601 (2026-01-31T12:00:00Z)") from None
+            shown = text[:LONGEST_TIME]
+            raise InputError(f"{where}: the time '{shown}' is not ISO 8601 (2026-01-31T12:00:00Z)") from None
     return text
 
 

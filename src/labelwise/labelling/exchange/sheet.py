@@ -57,7 +57,8 @@ def _rows(snapshot: Snapshot) -> Iterator[tuple[str, ...]]:
     test = set(snapshot.test)
     for image in by_path(snapshot):
         is_test = image.id in test
-        for a in answers_for(snapshot, image):
+        answers = answers_for(snapshot, image)
+        for a in answers:
             seconds = "" if a.seconds is None else repr(a.seconds)
             number = "" if a.round is None else str(a.round)
             source = _source(a.purpose, is_test)
@@ -69,7 +70,7 @@ def _rows(snapshot: Snapshot) -> Iterator[tuple[str, ...]]:
                 label, probability = guess
                 source = _source("model", is_test)
                 yield (image.path, image.sha256, label, "predicted", "", "", "", "", f"{probability:.6f}", source)
-            elif image.id not in snapshot.board.stacks:
+            elif not answers:
                 yield (image.path, image.sha256, "", status, "", "", "", "", "", "test" if is_test else "")
 
 

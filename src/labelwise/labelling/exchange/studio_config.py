@@ -37,7 +37,7 @@ def config_of(classes: list[str]) -> str:
     """Return the configuration for these classes. Errors: InputError for a name that XML cannot hold."""
     for name in classes:
         if NOT_XML.search(name):
-            raise InputError(f"the class name {name!r} holds a character that Label Studio's XML cannot; rename the class")
+            raise InputError(f"the class name {name!r} holds a character that XML cannot; rename the class")
     choices = "".join(f"<Choice value={quoteattr(name)}/>" for name in classes)
     return (
         f'<View><Image name="{TO}" value="${KEY}"/><Choices name="{FROM}" toName="{TO}" choice="single">'
@@ -58,7 +58,7 @@ def parse_config(text: str, where: str) -> Control:
     controls = [e for e in elements if e.tag == "Choices" and e.get("toName", "") in images]
     if len(controls) != 1:
         found = ", ".join(e.get("name", "") for e in controls) or "none"
-        raise InputError(f"{where}: one <Choices> for an <Image> is needed, found: {found}; labelwise labels whole images")
+        raise InputError(f"{where}: one <Choices> of an <Image> is needed, found: {found}; see docs/exchange.md")
     control = controls[0]
     names: dict[str, str] = {}
     for choice in control.iter("Choice"):

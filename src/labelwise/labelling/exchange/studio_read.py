@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -43,16 +44,13 @@ def read(path: Path, config: Path | None = None) -> Contents:
         key = _image_of(data, control, where)
         if data.get(SPLIT) == "test":
             test[key] = None
-        said = list(_answers(task, control, where) if data is not task else _flat(task, control, where))
-        unanswered += said.count(None)
-        answers += [Answer(*key, *answer, where=where) for answer in said if answer is not None]
+        read = _flat if data is task else _answers
+        for answer in read(task, control, Answer(*key, "skip", "", "", where=where)):
+            unanswered += answer is None
+            answers += [] if answer is None else [answer]
     classes = dict.fromkeys([*control.names.values(), *(a.label for a in answers if a.kind == "label")])
     notes = [f"{unanswered:,} annotations choose nothing, and were passed over"] if unanswered else []
     return Contents(list(classes), answers, list(test), notes)
-
-
-Said = tuple[str, str, str, str, float | None, int | None, str]
-"""kind, label, annotator, time, seconds, round, purpose"""
 
 
 def _image_of(data: dict[str, Any], control: Control, where: str) -> tuple[str, str]:
@@ -68,17 +66,17 @@ def _image_of(data: dict[str, Any], control: Control, where: str) -> tuple[str, 
     return path, sha256
 
 
-def _answers(task: dict[str, Any], control: Control, where: str) -> Iterator[Said | None]:
+def _answers(task: dict[str, Any], control: Control, blank: Answer) -> Iterator[Answer | None]:
     """Yield a task's answers, oldest first; None for an annotation that chooses nothing."""
     annotations = task.get("annotations") or []
     if not isinstance(annotations, list) or not all(isinstance(a, dict) for a in annotations):
-        raise InputError(f"{where}: its annotations are no list of objects; export it as JSON, with annotations")
-    found = [(a, *_chosen(a, control, where)) for a in annotations]
-    times = [_time(a, where) for a, *_ in found]
-    if all(times):
+        raise InputError(f"{blank.where}: its annotations are no list of objects; export it as JSON, with annotations")
+    found = [(a, *_chosen(a, control, blank.where)) for a in annotations]
+    times = [_time(a, blank.where) for a in annotations]
+    if all(times) and not any(meta for *_, meta in found):  # ours stand in the order in which they were given
         found = [found[i] for i in sorted(range(len(found)), key=lambda i: moment(times[i]))]
     for annotation, chosen, meta in found:
-        yield _said(annotation, chosen, meta, where)
+        yield _answer(annotation, chosen, meta, blank)
 
 
 def _chosen(annotation: dict[str, Any], control: Control, where: str) -> tuple[str | None, dict[str, Any]]:
@@ -101,13 +99,13 @@ def _chosen(annotation: dict[str, Any], control: Control, where: str) -> tuple[s
 
 def _names(choices: Any, control: Control, where: str) -> list[str]:
     """Return class names of what a result says: a string, or a list of strings."""
-    listed = [choices] if isinstance(choices, str) else [] if choices is None else choices
+    listed: Any = [choices] if isinstance(choices, str) else choices or []
     if not isinstance(listed, list) or not all(isinstance(said, str) for said in listed):
         raise InputError(f"{where}: its choices are no list of names; {MANY}")
     for said in listed:
         if control.names and said not in control.names and said not in control.names.values():
             raise InputError(f"{where}: the configuration has no choice '{said[:100]}'; give the one it was made with")
-    return [control.names.get(said, said) for said in listed]
+    return [str(control.names.get(said, said)) for said in listed]
 
 
 def _one(chosen: list[str], where: str) -> str | None:
@@ -117,24 +115,24 @@ def _one(chosen: list[str], where: str) -> str | None:
     return names[0] if names else None
 
 
-def _said(annotation: dict[str, Any], chosen: str | None, meta: dict[str, Any], where: str) -> Said | None:
-    """Return the answer of an annotation; what it says now counts, and our meta tells what Label Studio does not keep."""
-    cancelled = annotation.get("was_cancelled") is True
-    ours = str(meta.get("status", ""))
-    if cancelled:
-        kind = ours if ours in ANSWERS and ours != "label" else "skip"
+def _answer(annotation: dict[str, Any], chosen: str | None, meta: dict[str, Any], blank: Answer) -> Answer | None:
+    """Return what an annotation says now; our meta adds what Label Studio does not keep, unless it was changed."""
+    where, ours = blank.where, str(meta.get("status", ""))
+    if annotation.get("was_cancelled") is True:
+        kind, label = ours if ours in ANSWERS and ours != "label" else "skip", ""
     elif chosen is None:
         return None
     else:
-        kind = "label"
-    label = "" if cancelled or chosen is None else chosen
-    same = bool(meta) and (kind, label) == (ours, meta.get("label"))  # else it was changed in Label Studio
-    lead_time = annotation.get("lead_time")
-    return (
-        kind, label, _annotator(meta.get("annotator") or annotation.get("completed_by")),
-        as_time(str(meta.get("time") or ""), where) if same else _time(annotation, where),
-        as_seconds(meta.get("seconds") if same else lead_time, where), as_round(meta.get("round"), where) if same else None,
-        str(meta.get("source")) if same and meta.get("source") in PURPOSES else "import",
+        kind, label = "label", chosen
+    annotator = _annotator(meta.get("annotator") or annotation.get("completed_by"))
+    said = replace(blank, kind=kind, label=label, annotator=annotator)
+    if not meta or (kind, label) != (ours, meta.get("label")):
+        seconds = as_seconds(annotation.get("lead_time"), where)
+        return replace(said, time=_time(annotation, where), seconds=seconds)
+    return replace(
+        said, time=as_time(str(meta.get("time") or ""), where), seconds=as_seconds(meta.get("seconds"), where),
+        round=as_round(meta.get("round"), where),
+        purpose=str(meta["source"]) if meta.get("source") in PURPOSES else "import",
     )  # fmt: skip
 
 
@@ -149,14 +147,13 @@ def _annotator(value: Any) -> str:
     return value if isinstance(value, str) and value else "label studio" if value is None else f"label studio {value}"
 
 
-def _flat(record: dict[str, Any], control: Control, where: str) -> Iterator[Said | None]:
+def _flat(record: dict[str, Any], control: Control, blank: Answer) -> Iterator[Answer | None]:
     """Yield the answer of a record of JSON_MIN: one annotation, its choice under the control's name."""
-    if control.from_name not in record:
-        return
-    value = record[control.from_name]
-    choices = value.get("choices") if isinstance(value, dict) else value
-    chosen = _one(_names(choices, control, where), where)
-    yield _said({**record, "completed_by": record.get("annotator")}, chosen, {}, where)
+    if control.from_name in record:
+        value = record[control.from_name]
+        choices = value.get("choices") if isinstance(value, dict) else value
+        chosen = _one(_names(choices, control, blank.where), blank.where)
+        yield _answer({**record, "completed_by": record.get("annotator")}, chosen, {}, blank)
 
 
 def _control_used(path: Path, tasks: list[dict[str, Any]]) -> Control:
@@ -170,7 +167,7 @@ def _control_used(path: Path, tasks: list[dict[str, Any]]) -> Control:
         used[FROM, TO] = None
     if len(used) != 1:
         found = ", ".join(name for name, _ in used) or "none"
-        raise InputError(f"{path}: choices of one control are needed, found: {found}; give --config with its configuration")
+        raise InputError(f"{path}: choices of one control are needed, found: {found}; give its configuration: --config")
     from_name, to_name = next(iter(used))
     keys = [k for task in tasks if isinstance(data := task.get("data", task), dict) for k in data if k == KEY]
     return Control(from_name, to_name, KEY if keys else _only_key(path, tasks), {})
