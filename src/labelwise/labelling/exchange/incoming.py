@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
-from labelwise.errors import InputError
+from labelwise.errors import InputError, printable
 from labelwise.labelling.board import Board
 from labelwise.labelling.events import Event
 from labelwise.labelling.exchange.contents import Answer, Contents
@@ -48,7 +48,7 @@ def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image],
     row is of an image of the project, and for names that cannot be used.
     """
     finder = Finder(folder, images)
-    trial = Board(board.images, sorted(board.uuids.values(), key=lambda event: event.seq))
+    trial = Board(board.images, board.log)
     events: list[Event] = []
 
     def take(event: Event, where: str) -> None:
@@ -63,7 +63,10 @@ def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image],
     for name in found.classes:
         if _class_id(trial, name) is None:
             klass = max(trial.names, default=-1) + 1
-            take(Event(_class_uuid(name), "class-added", IMPORTER, klass=klass, name=name), f"{file}, class '{name}'")
+            take(
+                Event(_class_uuid(name), "class-added", IMPORTER, klass=klass, name=name),
+                f"{file}, class '{printable(name)[:100]}'",
+            )
     nowhere: dict[str, None] = {}
     older = 0
     test = [image.id for path, sha in found.test if (image := finder.find(path, sha)) is not None]
@@ -79,7 +82,7 @@ def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image],
         else:
             take(event, answer.where or str(file))
     if found.answers and len(nowhere) == len({a.path or a.sha256 for a in found.answers}):
-        first = next(iter(nowhere))
+        first = printable(next(iter(nowhere)))[:200]
         raise InputError(f"{file}: no row is of an image of the project ({first}, ...); is it the right file?")
     return Imported(events, sorted(set(test)), _notes(found, list(nowhere), older, finder))
 
@@ -87,7 +90,7 @@ def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image],
 def _notes(found: Contents, nowhere: list[str], older: int, finder: Finder) -> list[str]:
     notes = list(found.notes)
     if nowhere:
-        shown = ", ".join(nowhere[:5]) + (", ..." if len(nowhere) > 5 else "")
+        shown = ", ".join(printable(path)[:200] for path in nowhere[:5]) + (", ..." if len(nowhere) > 5 else "")
         notes.append(f"{len(nowhere):,} images of the file are not in the project, or have another content: {shown}")
     if older:
         notes.append(f"{older:,} answers are older than what the same person says in the project, and were passed over")

@@ -16,8 +16,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from labelwise.config import Learner
-from labelwise.data.dataset import printable
-from labelwise.errors import InputError
+from labelwise.errors import InputError, printable
 from labelwise.labelling.exchange.job import Job
 from labelwise.labelling.exchange.reading import read_json
 from labelwise.labelling.exchange.trained import Trained, whole

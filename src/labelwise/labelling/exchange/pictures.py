@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from labelwise.data.decode import UnreadableImageError, decode
+from labelwise.labelling.decoding import MAX_PIXELS
 from labelwise.labelling.folder import read_inside
 from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.store import Image
 
-MAX_PIXELS = 100_000_000
 QUALITY = 95
 """Of the JPEG that a turned JPEG becomes: the only copies whose pixels change."""
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -41,7 +41,7 @@ def read(path: Path, config: Path | None = None) -> Contents:
         data = task.get("data", task)
         if not isinstance(data, dict):
             raise InputError(f"{where}: its data are no object; give Label Studio's JSON or JSON_MIN export")
-        key = _image_of(data, control, where)
+        key = image_of(data, control, where)
         if data.get(SPLIT) == "test":
             test[key] = None
         read = _flat if data is task else _answers
@@ -53,7 +53,7 @@ def read(path: Path, config: Path | None = None) -> Contents:
     return Contents(list(classes), answers, list(test), notes)
 
 
-def _image_of(data: dict[str, Any], control: Control, where: str) -> tuple[str, str]:
+def image_of(data: dict[str, Any], control: Control, where: str) -> tuple[str, str]:
     """Return (path, sha256): ours where the task has them, else what the image's address says."""
     sha256 = str(data.get(ID) or "").removeprefix("sha256:").lower()
     path = str(data.get(PATH) or "")

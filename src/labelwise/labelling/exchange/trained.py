@@ -17,9 +17,10 @@ from labelwise.config import Learner, digest
 from labelwise.data.decode import UnreadableImageError, decode
 from labelwise.data.images import ImageSet, Inspection, Progress, from_blobs
 from labelwise.errors import InputError
-from labelwise.labelling.exchange.pictures import MAX_PIXELS
+from labelwise.labelling.decoding import MAX_PIXELS
 from labelwise.labelling.folder import read_inside, scan
 from labelwise.labelling.snapshot import Snapshot
+from labelwise.labelling.training import PENALTY
 from labelwise.models.backbone import Backbone
 from labelwise.models.embeddings import embed, embed_dataset, input_size, scoring_module
 from labelwise.models.learner import Preparation
@@ -114,13 +115,13 @@ def folder_images(root: Path, progress: Progress) -> tuple[ImageSet, Inspection,
 def fit(
     features: NDArray[np.float16], usable: Indices, indices: Indices, labels: Labels, classes: int, seed: int
 ) -> FittedProbe:
-    """Fit the probe on labelled rows, its penalty chosen by cross-validation.
+    """Fit the probe on labelled rows, as the page's training does.
 
     features: (N, D); usable: rows whose mean and deviation standardise; indices: (L,) sorted; labels: (L,) 0..K-1.
     """
     mean, scale = pool_statistics(features, usable)
     probe = Probe(features, mean, scale, classes, "", {}, Preparation())
-    return probe.fit(indices, labels, "none", seed, probe.tune(indices, labels, seed))
+    return probe.fit(indices, labels, "none", seed, {"penalty": PENALTY})
 
 
 def training_labels(snapshot: Snapshot) -> tuple[Indices, Labels]:
