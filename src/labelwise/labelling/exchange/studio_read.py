@@ -144,7 +144,9 @@ def _annotator(value: Any) -> str:
     """Return a name for who completed it: an email, or Label Studio's number."""
     if isinstance(value, dict):
         value = value.get("email") or value.get("id")
-    return value if isinstance(value, str) and value else "label studio" if value is None else f"label studio {value}"
+    if value in (None, "", "None"):  # JSON_MIN writes a missing one so
+        return "label studio"
+    return value if isinstance(value, str) else f"label studio {value}"
 
 
 def _flat(record: dict[str, Any], control: Control, blank: Answer) -> Iterator[Answer | None]:
