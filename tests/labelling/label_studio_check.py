@@ -2,8 +2,8 @@
 
     PYTHON tests/labelling/label_studio_check.py tasks.json OUT
 
-config.xml lies beside tasks.json. Writes OUT/JSON, OUT/JSON_MIN and OUT/CSV by the SDK's converter; what does not hold is
-an AssertionError. Knows nothing of labelwise.
+config.xml lies beside tasks.json. Writes OUT/JSON, OUT/JSON_MIN and OUT/CSV by the SDK's converter; what does not hold
+is an AssertionError. Knows nothing of labelwise.
 """
 
 from __future__ import annotations

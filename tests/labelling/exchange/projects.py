@@ -29,7 +29,7 @@ def image(number: int, path: str, blob: bytes, **changes: object) -> Image:
 
 
 class Project:
-    """A folder with pictures, and the events of a project. said: (image, annotator, class name, unsure or skip, ...)."""
+    """A folder with pictures, and what people say of them."""
 
     def __init__(self, folder: Path, blobs: dict[str, bytes], classes: Sequence[str] = ("cat", "dog")) -> None:
         self.folder = folder
@@ -76,6 +76,7 @@ def photos(folder: Path) -> Project:
 
 
 SECRET = b"SECRETPLACE"
+KINDS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": "TIFF", "bmp": "BMP", "gif": "GIF"}
 
 
 def photograph(name: str, seed: int) -> bytes:
@@ -89,8 +90,7 @@ def photograph(name: str, seed: int) -> bytes:
     exif.get_ifd(0x8825).update({1: "N", 29: secret})  # GPS
     xmp = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'>{secret}</x:xmpmeta>".encode()
     image = Picture.fromarray(picture(seed, size=(24, 40)))
-    kind = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": "TIFF", "bmp": "BMP", "gif": "GIF"}[name[-3:].strip(".")] \
-        if not name.endswith("webp") else "WEBP"  # fmt: skip
+    kind = KINDS[name.rpartition(".")[2]]
     options: dict[str, object] = {"exif": exif.tobytes(), "icc_profile": b"icc " + SECRET}
     if kind == "JPEG":
         options |= {"comment": SECRET, "xmp": xmp}
@@ -117,10 +117,12 @@ text = st.one_of(
 )
 XML_SAFE = text.filter(lambda t: not NOT_XML.search(t))
 
+SAID = ["label"] * 4 + ["unsure", "skip", "undo", "class-renamed", "class-merged", "class-added"]
+
 
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
-    """Any project: renamed and merged classes, undone and repeated answers, reviews, contents that are equal or unknown."""
+    """Any project: changed classes, undone and repeated answers, reviews, contents that are equal or unknown."""
     paths = draw(st.lists(text.map(lambda t: t.replace("/", "_")), min_size=1, max_size=5, unique=True))
     shas = [draw(st.sampled_from(["", "a" * 64, hashlib.sha256(p.encode()).hexdigest()])) for p in paths]
     images = [Image(i, p, 1, 1, "ok", sha256=s) for i, (p, s) in enumerate(zip(paths, shas, strict=True), 1)]
@@ -140,9 +142,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         add(kind="class-added", annotator="setup", klass=len(board.names), name=name)
     for _ in range(draw(st.integers(0, 12))):
         who = draw(st.sampled_from(people))
-        kind = draw(
-            st.sampled_from(["label"] * 4 + ["unsure", "skip", "undo", "class-renamed", "class-merged", "class-added"])
-        )
+        kind = draw(st.sampled_from(SAID))
         klass = draw(st.sampled_from(board.classes))
         if kind in ("label", "unsure", "skip"):
             purpose = draw(st.sampled_from(["test", "picked", "again", "repeat", "check", "grid", "review", "import"]))

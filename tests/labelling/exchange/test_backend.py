@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from labelling.exchange.projects import photos
-from labelling.exchange.test_formats import tiny
+from tests.labelling.exchange.projects import photos
+from tests.labelling.exchange.test_formats import tiny
 
 from labelwise.errors import InputError
 from labelwise.labelling.exchange.backend import LARGEST, WAITING, Backend, Source, make_app
@@ -58,7 +58,8 @@ def test_results_are_one_a_task_in_order(client: TestClient, backend: Backend) -
     sha256 = hashlib.sha256((backend.source.folder / "g.bmp").read_bytes()).hexdigest()
     results = asked(
         client, {"img": "/data/local-files/?d=photos/a.jpg"}, {"img": "nowhere.jpg"},
-        {"img": "upload/zz.bmp", "labelwise_id": f"sha256:{sha256}"}, {"img": "a.jpg", "labelwise_id": "sha256:" + "0" * 64},
+        {"img": "upload/zz.bmp", "labelwise_id": f"sha256:{sha256}"},
+        {"img": "a.jpg", "labelwise_id": "sha256:" + "0" * 64},
     )  # fmt: skip
     assert [bool(one["result"]) for one in results] == [True, False, True, False]
     trained = backend.single.trained
@@ -72,7 +73,9 @@ def test_results_are_one_a_task_in_order(client: TestClient, backend: Backend) -
         assert one["model_version"] == "probe 3"
 
 
-@pytest.mark.parametrize("image", ["../../etc/passwd", "/etc/passwd", "http://example.org/x.jpg", "file:///etc/passwd", ""])
+@pytest.mark.parametrize(
+    "image", ["../../etc/passwd", "/etc/passwd", "http://example.org/x.jpg", "file:///etc/passwd", ""]
+)
 def test_only_the_folder_is_read(client: TestClient, image: str) -> None:
     assert asked(client, {"img": image})[0]["result"] == []
 

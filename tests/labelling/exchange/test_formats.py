@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.labelling.exchange.projects import HOSTILE, SECRET, Project, photograph, photos
 
-from labelling.exchange.projects import HOSTILE, SECRET, Project, photograph, photos
 from labelwise.data.decode import decode
 from labelwise.errors import InputError
 from labelwise.labelling.exchange import FORMATS, Job, export
@@ -144,8 +144,8 @@ def test_folders_hold_clean_copies_by_side_and_class(tmp_path: Path) -> None:
     assert names[HOSTILE] == "=cmd_'_c calc'!A1"
     found = [str(path.relative_to(out)) for path in files(out) if path.name != CLASSES]
     assert found == sorted([
-        "test/cat/a.jpg", "train/dog/b__a.jpg", f"train/{names[HOSTILE]}/=c.png", "train/dog/turned.jpg", "test/cat/e.png",
-        "train/cat/f.png",
+        "test/cat/a.jpg", "train/dog/b__a.jpg", f"train/{names[HOSTILE]}/=c.png", "train/dog/turned.jpg",
+        "test/cat/e.png", "train/cat/f.png",
     ])  # fmt: skip
     assert note == "6 pictures without metadata"
     for copy, original in (("test/cat/a.jpg", "a.jpg"), ("train/cat/f.png", "f.tif"), ("test/cat/e.png", "e.webp")):
@@ -180,7 +180,8 @@ def test_changed_pictures_are_left_out_and_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "safe"), [
-    ("../../etc", "_.._.._etc"), ("a/b\\c:d", "a_b_c_d"), ("", "_"), ("..", "_"), (".hidden", "_.hidden"), ("CON", "_CON"),
+    ("../../etc", "_.._.._etc"), ("a/b\\c:d", "a_b_c_d"), ("", "_"), ("..", "_"), (".hidden", "_.hidden"),
+    ("CON", "_CON"),
     ("nul.txt", "_nul.txt"), ("dot. ", "dot"), ("-rf", "_-rf"), ("Größe", "Größe"), ("\x00x\n", "_x_"),
 ])  # fmt: skip
 def test_hostile_names_become_one_safe_name(name: str, safe: str) -> None:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from labelling.exchange.projects import HOSTILE, photos
+from tests.labelling.exchange.projects import HOSTILE, photos
 
 from labelwise.labelling.events import Event
 from labelwise.labelling.exchange import Job, export, import_file

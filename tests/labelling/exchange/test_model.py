@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pictures import encoded, picture, write
 from safetensors.numpy import save
 from typer.testing import CliRunner
 
@@ -24,6 +23,7 @@ from labelwise.labelling.exchange import model
 from labelwise.labelling.exchange.trained import Single, Trained, fit, folder_images
 from labelwise.models.backbone import load_backbone
 from labelwise.models.embeddings import embed_dataset
+from pictures import encoded, picture, write
 
 NAMES = ["cat/0.png", "cat/1.png", "dog/0.jpg", "dog/1.jpg", "dog/wide.png", "x.png"]
 
@@ -45,7 +45,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     features = embed_dataset(images, backbone, unseen).values
     rows = np.array([list(images.names).index(name) for name in NAMES[:4]])
     fitted = fit(features, np.arange(len(images)), np.sort(rows), np.array([0, 0, 1, 1]), 3, 0)
-    return Trained(backbone, learner, ("cat", "dog", "=bird"), fitted.weights, fitted.bias, False, 4, "probe on 4 labels")
+    return Trained(
+        backbone, learner, ("cat", "dog", "=bird"), fitted.weights, fitted.bias, False, 4, "probe on 4 labels"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,9 @@ def test_onnx_says_what_torch_says(trained: Trained, exported: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("side", [160, 32])
-def test_a_loaded_model_predicts_the_same(trained: Trained, exported: Path, tmp_path: Path, cache: Path, side: int) -> None:
+def test_a_loaded_model_predicts_the_same(
+    trained: Trained, exported: Path, tmp_path: Path, cache: Path, side: int
+) -> None:
     folder = pictures(tmp_path / "photos", side)
     loaded = model.load(exported)
     assert (loaded.classes, loaded.name, loaded.input) == (trained.classes, trained.name, trained.input)

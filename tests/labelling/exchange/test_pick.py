@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from pictures import encoded, picture, write
 from typer.testing import CliRunner
 
 from labelwise.cli import app
 from labelwise.errors import InputError
+from pictures import encoded, picture, write
 
-LABELS = "path,label,status,source\nc0.png,cat,label,picked\nd0.png,dog,label,picked\nd1.png,dog,label,test\ne.png,,skip,\n"
+LABELS = (
+    "path,label,status,source\nc0.png,cat,label,picked\nd0.png,dog,label,picked\nd1.png,dog,label,test\ne.png,,skip,\n"
+)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from tests.labelling.exchange.projects import kept, snapshots
 
-from labelling.exchange.projects import kept, snapshots
 from labelwise.labelling.board import Board
 from labelwise.labelling.exchange import FORMATS, Job, export, import_file
 from labelwise.labelling.snapshot import Snapshot
