@@ -127,13 +127,14 @@ def _cells(row: dict[str, str], where: str) -> dict[str, str]:
     if None in row:
         raise InputError(f"{where}: more cells than columns; quote cells that hold a comma")
     cells = {name: unguarded(row.get(name) or "") for name in COLUMNS}
+    cells["label"] = cells["label"].strip()
     if (cells["status"] or "label") not in STATUSES:
         raise InputError(f"{where}: '{cells['status'][:40]}' is no status{nearest(cells['status'], STATUSES)}")
     return cells
 
 
 def _answer(cells: dict[str, str], status: str, where: str) -> Answer:
-    if status == "label" and not cells["label"].strip():
+    if status == "label" and not cells["label"]:
         raise InputError(f"{where}: the label is empty; give one, or write skip or unsure into a column status")
     purpose = cells["source"].split(" ")[-1]
     return Answer(

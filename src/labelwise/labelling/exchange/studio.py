@@ -28,7 +28,8 @@ META = "labelwise"
 def write(job: Job, folder: Path) -> str:
     """Write tasks.json and config.xml."""
     snapshot = job.snapshot
-    tasks = [_task(snapshot, number, image) for number, image in enumerate(by_path(snapshot), 1)]
+    test = set(snapshot.test)
+    tasks = [_task(snapshot, test, number, image) for number, image in enumerate(by_path(snapshot), 1)]
     (folder / CONFIG).write_text(config_of(snapshot.classes), encoding="utf-8")
     with (folder / TASKS).open("w", encoding="utf-8") as file:
         json.dump(tasks, file, ensure_ascii=False, indent=1)
@@ -39,12 +40,12 @@ def write(job: Job, folder: Path) -> str:
     )
 
 
-def _task(snapshot: Snapshot, number: int, image: Image) -> dict[str, Any]:
+def _task(snapshot: Snapshot, test: set[int], number: int, image: Image) -> dict[str, Any]:
     data = {
         KEY: LOCAL + quote(f"{snapshot.folder.name}/{image.path}"),
         ID: f"sha256:{image.sha256}" if image.sha256 else "",
         PATH: image.path,
-        SPLIT: "test" if image.id in snapshot.test else snapshot.side(image.id),
+        SPLIT: "test" if image.id in test else "train" if image.id in snapshot.board.labels else "",
     }
     answers = answers_for(snapshot, image)
     guess = predicted(snapshot, image)

@@ -124,7 +124,8 @@ def _answer(annotation: dict[str, Any], chosen: str | None, meta: dict[str, Any]
         return None
     else:
         kind, label = "label", chosen
-    annotator = _annotator(meta.get("annotator") or annotation.get("completed_by"))
+    named = meta.get("annotator")
+    annotator = named if isinstance(named, str) and named else _annotator(annotation.get("completed_by"))
     said = replace(blank, kind=kind, label=label, annotator=annotator)
     if not meta or (kind, label) != (ours, meta.get("label")):
         seconds = as_seconds(annotation.get("lead_time"), where)
