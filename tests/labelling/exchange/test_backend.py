@@ -112,12 +112,16 @@ def test_reports_are_queued_and_the_model_is_loaded_again(backend: Backend, clie
         return tiny()
 
     backend.load = load
-    threading.Thread(target=backend.work, daemon=True).start()
+    worker = threading.Thread(target=backend.work, daemon=True)
+    worker.start()
     deadline = time.monotonic() + 10
     while backend.single is before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert backend.single is not before
     assert loads == [1]  # once for all that waited
+    backend.close()
+    worker.join(10)
+    assert not worker.is_alive()
 
 
 def test_no_secret_is_kept_or_printed(backend: Backend, client: TestClient, capsys: pytest.CaptureFixture[str]) -> None:

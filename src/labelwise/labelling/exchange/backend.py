@@ -7,6 +7,7 @@ Studio sends beside tasks and configuration (access_token, login, password) is n
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -58,6 +59,7 @@ class Backend:
         self.lock = threading.Lock()
         self.news: queue.Queue[str] = queue.Queue(WAITING)
         self.control: Control | None = None
+        self.closed = False
 
     @property
     def version(self) -> str:
@@ -119,12 +121,20 @@ class Backend:
             found.append(replace(image, sha256=hashlib.sha256(content).hexdigest()))
         self.finder, self.hashed = Finder(self.source.folder, found), True
 
+    def close(self) -> None:
+        """Let `work` come to its end."""
+        self.closed = True
+        with contextlib.suppress(queue.Full):  # then it has something to look at anyway
+            self.news.put_nowait("")
+
     def work(self) -> None:
-        """Look at reports for ever: whatever changed, the model is loaded again, once for all that wait."""
+        """Look at reports until the end: whatever changed, the model is loaded again, once for all that wait."""
         while True:
             self.news.get()
             while not self.news.empty():
                 self.news.get()
+            if self.closed:
+                return
             try:
                 fresh = Single(self.load())
                 with self.lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,12 @@ def serve(
         make_app(backend, hosts, password), log_level="warning", access_log=False, server_header=False, ws="none",
         timeout_graceful_shutdown=3,
     )  # fmt: skip
-    threading.Thread(target=backend.work, daemon=True).start()
+    worker = threading.Thread(target=backend.work, daemon=True)
+    worker.start()
     say(f"Label Studio's ML backend ({backend.version}): http://{remote or LOOPBACK}:{port}. Ctrl-C stops.")
-    uvicorn.Server(config).run(sockets=[listener])
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        backend.close()
+        worker.join()  # PyTorch does not take it well to be left in the middle of its work
