@@ -2,7 +2,7 @@
 
 import { Classes } from "./classes.js";
 import { Clock } from "./clock.js";
-import { open, prepare } from "./dialogs.js";
+import { focusStage, open, prepare } from "./dialogs.js";
 import { $, sleep, write } from "./dom.js";
 import { Finder } from "./finder.js";
 import { Finish } from "./finish.js";
@@ -69,7 +69,7 @@ async function start({ outbox, session, prefetch, settings, header }) {
   await outbox.flush();
   await session.recollect();
   await prefetch.fill();
-  $("stage").focus();
+  focusStage();
   settings.askName();
 }
 
@@ -199,7 +199,7 @@ function toggleSuggestions(page) {
 }
 
 function drawSuggestions() {
-  $("suggestions").setAttribute("aria-pressed", options.suggestions);
+  write($("suggestions").firstElementChild, options.suggestions ? "Hide suggestions" : "Show suggestions");
 }
 
 /** Forgets the offers held and asks for new ones, after something changed what should be offered. */

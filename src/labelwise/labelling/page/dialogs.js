@@ -17,9 +17,12 @@ export function prepare() {
       const close = event.target.closest?.("[data-close]");
       if (close || (event.target === dialog && outside(dialog, event))) dialog.close();
     });
-    dialog.addEventListener("close", () => document.querySelector("dialog[open]") || $("stage").focus());
+    dialog.addEventListener("close", () => document.querySelector("dialog[open]") || focusStage());
   }
 }
+
+/** Back to the image, without the ring that somebody who tabs there sees. */
+export const focusStage = () => $("stage").focus({ focusVisible: false });
 
 function outside(dialog, { clientX, clientY }) {
   const box = dialog.getBoundingClientRect();

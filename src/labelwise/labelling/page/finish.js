@@ -63,7 +63,6 @@ export class Finish {
 
   nothing(data) {
     const lines = ["Every image is labelled, or is with somebody else at the moment. New ones appear here by themselves."];
-    if (data.work.length) lines.push("Images are still being read.");
     const review = data.review ? [["review", `Review ${count(data.review, "disagreement")}`]] : [];
     return ["Nothing left to label now", lines, [...review, ["export", "Export the labels"], ["rescan", "Look for new images"]]];
   }

@@ -53,7 +53,7 @@ export class Header {
   model(model) {
     if (!model) return null;
     const age = span(model.age_seconds);
-    return [age, "old model", `of ${count(model.labels, "label")}${model.training ? ", a new one is training" : ""}`, "model"];
+    return [age, `old model${model.training ? ", training the next" : ""}`, "", "model"];
   }
 
   work(work) {
@@ -81,7 +81,7 @@ export class Header {
     if (trouble && (trouble.status === 0 || !navigator.onLine)) {
       return [`No connection to the labelwise server. You can go on labelling.${kept}${unkept}`, true];
     }
-    if (trouble) return [`${trouble.message}${kept}${unkept}`, true];
+    if (trouble) return [`${trouble.message.replace(/[.\s]*$/, ".")}${kept}${unkept}`, true];
     if (this.state.data?.problem) return [this.state.data.problem, false];
     return ["", false];
   }

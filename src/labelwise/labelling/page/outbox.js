@@ -79,10 +79,10 @@ export class Outbox extends EventTarget {
     if (!sent.length) throw new api.Trouble(0, "The server did not acknowledge the labels.");
     this.trouble = null;
     this.pause = 500;
-    this.drop(settled);
     const good = new Set(accepted);
     const detail = { sent: sent.filter((entry) => good.has(entry.event.uuid)), refused };
     this.dispatchEvent(new CustomEvent("sent", { detail }));
+    this.drop(settled);
   }
 
   drop(uuids) {

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { curveTable, drawCurve } from "./curve.js";
+import { focusStage } from "./dialogs.js";
 import { $, accuracyParts, count, el, span } from "./dom.js";
 import { recall, remember } from "./memory.js";
 
@@ -27,7 +28,7 @@ export class Panel {
     this.set(!this.open);
     if (!NARROW.matches) remember("panel", this.open);
     if (this.open && NARROW.matches) $("panel-close").focus();
-    else if (!this.open) $("stage").focus();
+    else if (!this.open) focusStage();
   }
 
   /** On a narrow screen the panel covers the page, so the rest must not take the focus. */

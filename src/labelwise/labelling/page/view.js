@@ -98,8 +98,9 @@ function classButton({ id, name }, key, { suggested, now }) {
   return el("button", {
     type: "button", className: ["class", ...marks].join(" "), data: { class: id }, "aria-keyshortcuts": key,
   },
-  el("kbd", { "aria-hidden": "true" }, key), el("span", { className: "name" }, name),
-  marks.length ? el("span", { className: "mark" }, marks.map((mark) => (mark === "now" ? "label now" : mark)).join(", ")) : null);
+  el("kbd", { "aria-hidden": "true" }, key),
+  el("span", { className: "name" }, name, id === suggested ? el("span", { className: "unseen" }, " (suggested)") : null,
+    id === now ? el("small", {}, "label now") : null));
 }
 
 /** From the key to the frame after the swap. */
