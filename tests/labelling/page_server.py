@@ -20,14 +20,17 @@ from labelling.photos import CLASSES, photo
 PAGE = Path(__file__).parents[2] / "src" / "labelwise" / "labelling" / "page"
 TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; manifest-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 Answer = tuple[int, dict[str, Any]]
 
 
 class FakeProject:
-    """Labels in memory. Tests set its fields: `state` (laid over what /api/state says), `fail` (path -> status), `purposes`."""
+    """Labels in memory; tests set its fields.
+
+    `state`: laid over what /api/state says; `fail`: path -> status; `purposes`: image -> what its offer says otherwise.
+    """
 
     def __init__(self, images: int = 60, classes: tuple[str, ...] = CLASSES, test: int = 5) -> None:
         self.lock = threading.Lock()
@@ -44,6 +47,8 @@ class FakeProject:
         self.events: dict[str, dict[str, Any]] = {}  # uuid -> event, in the order of arrival
         self.received = 0  # events that arrived, repeats included
         self.budget = 200
+        self.deaf = 0  # so many requests with answers are taken, and not acknowledged
+        self.served: list[int] = []  # images sent in full
 
     def standing(self) -> dict[int, dict[str, Any]]:
         """Image -> the answer that stands."""
@@ -102,6 +107,10 @@ class FakeProject:
                 continue
             self.events.setdefault(event["uuid"], {**event, "annotator": body["annotator"]})
             accepted.append(event["uuid"])
+        self.reviews = [item for item in self.reviews if item["image"] not in self.labels()]
+        if self.deaf:
+            self.deaf -= 1
+            return 500, {"error": "the answer was lost"}
         return 200, {"accepted": accepted, "refused": refused}
 
     def api_classes(self, query: dict[str, str], body: Any) -> Answer:
@@ -135,7 +144,10 @@ class FakeProject:
         return 200, {"items": self.state.get("unreadable", [])}
 
     def api_export(self, query: dict[str, str], body: Any) -> Answer:
-        return 200, {"path": f"photos.labelwise/export/{body['format']}", "note": f"{len(self.labels())} labels written."}
+        return 200, {
+            "path": f"photos.labelwise/export/{body['format']}",
+            "note": f"{len(self.labels())} labels written.",
+        }
 
     def api_rescan(self, query: dict[str, str], body: Any) -> Answer:
         self.images += range(len(self.images) + 1, len(self.images) + 4)
@@ -168,15 +180,15 @@ class FakeProject:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     project: FakeProject
-    width = 640
+    width: int
 
     def reply(self, status: int, kind: str, content: bytes) -> None:
         self.send_response(status)
-        for name, value in {
-            "Content-Type": kind, "Content-Length": str(len(content)), "Content-Security-Policy": POLICY,
-            "X-Content-Type-Options": "nosniff", "Cache-Control": "max-age=3600" if kind == "image/jpeg" else "no-store",
-        }.items():  # fmt: skip
-            self.send_header(name, value)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cache-Control", "max-age=3600" if kind == "image/jpeg" else "no-store")
         self.end_headers()
         self.wfile.write(content)
 
@@ -190,6 +202,7 @@ class Handler(BaseHTTPRequestHandler):
             content = self.project.jpeg(int(image), 256 if size == "thumb" else self.width)
             if content is None:
                 return self.reply_json(404, {"error": "unreadable"})
+            self.project.served += [int(image)] * (size == "view")
             return self.reply(200, "image/jpeg", content)
         if url.path.startswith("/api/"):
             query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
@@ -216,9 +229,9 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def serve(project: FakeProject, port: int = 0) -> Server:
+def serve(project: FakeProject, port: int = 0, width: int = 800) -> Server:
     """A running server of the project; `shutdown()` ends it."""
-    server = Server(("127.0.0.1", port), type("Bound", (Handler,), {"project": project}))
+    server = Server(("127.0.0.1", port), type("Bound", (Handler,), {"project": project, "width": width}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 

@@ -34,7 +34,9 @@ def photo(kind: str, seed: int, width: int = 640) -> Image.Image:
     crop = original(name).crop((x, y, x + wide, y + high)).resize((width, width * 3 // 4), Image.Resampling.LANCZOS)
     if rng.random() < 0.5:
         crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return ImageEnhance.Brightness(ImageEnhance.Color(crop).enhance(rng.uniform(0.6, 1.4))).enhance(rng.uniform(0.7, 1.2))
+    return ImageEnhance.Brightness(ImageEnhance.Color(crop).enhance(rng.uniform(0.6, 1.4))).enhance(
+        rng.uniform(0.7, 1.2)
+    )
 
 
 def write_photos(folder: Path, count: int, width: int = 640) -> dict[str, str]:

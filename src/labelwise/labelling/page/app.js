@@ -94,7 +94,10 @@ function follow(page) {
     redraw();
     announce(page, view.describe());
   });
-  session.addEventListener("undone", ({ detail }) => said(page, `Undone: ${wording(page, detail)}.`));
+  session.addEventListener("undone", ({ detail }) => {
+    page.saying = `undone: ${wording(page, detail)}`;
+    show(`Undone: ${wording(page, detail)}.`, false);
+  });
   session.addEventListener("said", ({ detail }) => said(page, detail));
   session.addEventListener("refused", ({ detail }) => warn(detail));
   view.show({ stamp: null });
@@ -149,7 +152,6 @@ function answer(page, kind, cls, stamp) {
   if (!page.session.current) return false;
   page.saying = wording(page, { kind, class: cls });
   if (!page.session.answer(kind, cls, stamp)) said(page, "The image is still loading.");
-  page.saying = "";
   return true;
 }
 
@@ -162,6 +164,7 @@ function wording({ state: project }, { kind, class: cls }) {
 function announce(page, next) {
   const text = [page.saying ? `${page.saying}.` : "", next].filter(Boolean).join(" ");
   if (text) write($("live"), text.charAt(0).toUpperCase() + text.slice(1));
+  page.saying = "";
 }
 
 let hiding = 0;

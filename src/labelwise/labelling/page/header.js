@@ -74,7 +74,7 @@ export class Header {
   /** [what is wrong, whether trying again makes sense]; labels that wait come first. */
   trouble() {
     const waits = this.outbox?.size ?? 0;
-    const kept = waits ? ` ${count(waits, "label")} ${waits === 1 ? "waits" : "wait"} in this browser and will be sent.` : "";
+    const kept = waits ? ` ${count(waits, "answer")} ${waits === 1 ? "waits" : "wait"} in this browser and will be sent.` : "";
     const unkept = waits && !this.outbox.kept ? " This browser cannot store them: keep the page open." : "";
     const trouble = this.outbox?.trouble ?? this.state.trouble;
     if (trouble?.status === 507) return [`The disk of the server is full: free some space.${kept}${unkept}`, true];

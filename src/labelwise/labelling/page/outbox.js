@@ -88,6 +88,7 @@ export class Outbox extends EventTarget {
   drop(uuids) {
     for (const uuid of uuids) forget(this.start + uuid);
     this.waiting = this.waiting.filter((entry) => !uuids.has(entry.event.uuid));
+    if (!this.waiting.length) this.trouble = null; // also when another tab has sent them
     this.changed();
   }
 
