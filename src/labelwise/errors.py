@@ -1,8 +1,9 @@
-"""The one exception that people see: bad input, said in one line."""
+"""What people see: the one exception, bad input said in one line, and texts made fit for a line."""
 
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -17,3 +18,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; known: {', '.join(options)}"
+
+
+def printable(text: str) -> str:
+    """Return the text on one line: line breaks, control characters and undecodable bytes become escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text
+    )

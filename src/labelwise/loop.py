@@ -111,16 +111,7 @@ def run(task: Task, state: State, labeler: Labeler) -> Iterator[tuple[Round, Lab
 
 def propose(task: Task, state: State) -> Round:
     """Train on the labelled set, evaluate on the test set, and pick the next batch. Pure in (task, state)."""
-    key = fit_key(task, state)
-    found = task.fits.get(key)
-    if found is None:
-        order = np.argsort(state.indices)  # a fit depends on the set, not on the order of its acquisition
-        fitted = task.learner.fit(
-            state.indices[order], state.labels[order], str(task.arm.weighting), task.seed, task.tuned
-        )  # fmt: skip
-        found = Shared(fitted, _test(task, fitted))
-        if state.round == 0 or len(state.indices) == len(task.pool):  # what another arm can meet again
-            task.fits[key] = found
+    found = trained(task, state)
     fitted, test = found.fitted, found.test
     picks, scores, seconds_select = _pick(task, state, found)
     return Round(
@@ -137,12 +128,27 @@ def propose(task: Task, state: State) -> Round:
         seconds_select=seconds_select,
         preparation=_preparation(task) if state.round == 0 else Preparation(),
         picks=picks,
-        fit_key=key,
+        fit_key=fit_key(task, state),
         details={**({"chosen": task.tuned} if task.tuned else {}), **fitted.details},
         peak_memory_mb=peak_memory_mb(),
         answers=task.answers,
         seconds_zero_shot=task.seconds_zero_shot if state.round == 0 else 0.0,
     )
+
+
+def trained(task: Task, state: State) -> Shared:
+    """Train on the labelled set and evaluate on the test set, unless an equal call's results were kept."""
+    key = fit_key(task, state)
+    found = task.fits.get(key)
+    if found is None:
+        order = np.argsort(state.indices)  # a fit depends on the set, not on the order of its acquisition
+        fitted = task.learner.fit(
+            state.indices[order], state.labels[order], str(task.arm.weighting), task.seed, task.tuned
+        )  # fmt: skip
+        found = Shared(fitted, _test(task, fitted))
+        if state.round == 0 or len(state.indices) == len(task.pool):  # what another arm can meet again
+            task.fits[key] = found
+    return found
 
 
 def needs_pretrained(arm: Arm) -> bool:

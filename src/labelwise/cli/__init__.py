@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from labelwise.cli.label import label
 from labelwise.errors import InputError
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's, which newer versions of typer hold themselves
@@ -234,6 +235,9 @@ def doctor(format_: As = Format.table) -> None:
     from labelwise.cli.doctor import print_doctor
 
     print_doctor(format_.value)
+
+
+app.command()(label)
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +13,7 @@ from labelwise.arrays import Indices, Labels
 from labelwise.config import Study, digest
 from labelwise.data.images import ImageSet, Inspection, Progress, from_array, from_blobs
 from labelwise.data.splits import groups_of, set_apart
-from labelwise.errors import InputError
+from labelwise.errors import InputError, printable
 
 
 @dataclass(frozen=True)
@@ -91,15 +90,6 @@ def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
         printable(listing.source), listing.classes, images, labels,
         np.flatnonzero(~is_test), np.flatnonzero(is_test), fingerprint, tuple(map(printable, notes)),
     )  # fmt: skip
-
-
-def printable(text: str) -> str:
-    """Return the text on one line: line breaks, control characters and undecodable bytes become escapes."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text
-    )
 
 
 def _left_out(source: str, names: Sequence[str], found: Inspection, skip: bool) -> tuple[str, ...]:

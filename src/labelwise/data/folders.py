@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise.config import digest
-from labelwise.data.dataset import Listing, printable
+from labelwise.data.dataset import Listing
 from labelwise.data.decode import EXTENSIONS, REFUSED
-from labelwise.errors import InputError, nearest
+from labelwise.errors import InputError, nearest, printable
 
 VALIDATION = frozenset({"val", "valid", "validation", "dev"})
 

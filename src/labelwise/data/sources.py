@@ -15,9 +15,9 @@ import numpy as np
 
 from labelwise.config import Study
 from labelwise.data import cifar, folders, tables
-from labelwise.data.dataset import Dataset, Listing, build, printable
+from labelwise.data.dataset import Dataset, Listing, build
 from labelwise.data.images import Progress
-from labelwise.errors import InputError, nearest
+from labelwise.errors import InputError, nearest, printable
 
 
 @dataclass(frozen=True)

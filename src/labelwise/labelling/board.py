@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from labelwise.data.dataset import printable
-from labelwise.errors import InputError
+from labelwise.errors import InputError, printable
 from labelwise.labelling.events import ANSWERS, CLASS_CHANGES, KINDS, PURPOSES, Event
 
 LONGEST_NAME = 100
@@ -23,6 +22,9 @@ class Board:
         self.undone: set[str] = set()
         self.stacks: dict[int, dict[str, list[Event]]] = defaultdict(dict)
         self.labels: dict[int, int] = {}  # image -> the class that holds, a class id that was not merged away
+        self.bought: set[int] = set()  # images that somebody labelled, agreed on or not
+        self.log: list[Event] = []
+        self.people: dict[str, list[Event]] = defaultdict(list)  # each one's answers in their order, undone ones too
         self.again: dict[int, int] = {}  # image -> seq of the change of classes that asks for it again
         self.seq = 0
         for event in events:
@@ -50,8 +52,11 @@ class Board:
 
     def history(self, annotator: str) -> list[Event]:
         """Return a person's answers that were not taken back, in their order."""
-        mine = (e for e in self.uuids.values() if e.annotator == annotator and e.kind in ANSWERS)
-        return sorted((e for e in mine if e.uuid not in self.undone), key=lambda e: e.seq)
+        return [e for e in self.people.get(annotator, ()) if e.uuid not in self.undone]
+
+    def kept(self) -> list[Event]:
+        """Return all answers that were not taken back, in their order."""
+        return [e for e in self.log if e.kind in ANSWERS and e.uuid not in self.undone]
 
     def disagreements(self) -> list[int]:
         """Return images that people labelled differently and nobody has settled."""
@@ -113,8 +118,10 @@ class Board:
         """Take an event in; it was checked."""
         self.seq = max(self.seq, event.seq)
         self.uuids[event.uuid] = event
+        self.log.append(event)
         if event.kind in ANSWERS:
             assert event.image is not None
+            self.people[event.annotator].append(event)
             self.stacks[event.image].setdefault(event.annotator, []).append(event)
             if event.purpose != "repeat":
                 self.again.pop(event.image, None)
@@ -162,6 +169,7 @@ class Board:
     def _settle(self, image: int) -> None:
         """Note the class that most people say, if one has more than each other."""
         said = self._said(image).most_common(2)
+        (self.bought.add if said else self.bought.discard)(image)
         if said and (len(said) == 1 or said[0][1] > said[1][1]):
             self.labels[image] = said[0][0]
         else:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelwise.data.dataset import printable
 from labelwise.data.decode import EXTENSIONS, MAX_BYTES, REFUSED, UnreadableImageError
-from labelwise.errors import InputError
+from labelwise.errors import InputError, printable
 from labelwise.labelling.store import Image
 from labelwise.seeds import generator
 

@@ -17,8 +17,8 @@ from labelwise.labelling.store import Image
 class Snapshot:
     """folder: of the images; images: all, by id; board: classes and answers; test: ids of the test slice;
 
-    probs: (N, K) float32 of the last model by image id - 1, its columns in the order of `columns` (class ids), NaN where
-    it said nothing, or None; model: what it is called.
+    probs: (N, K) float32 of the last model by image id - 1, columns in the order of `columns` (class ids), NaN where it
+    said nothing, or None; model: what it is called.
     """
 
     folder: Path
@@ -40,8 +40,7 @@ class Snapshot:
 
     def answers(self) -> list[Event]:
         """Return every annotator's answers that hold, blind repeats included, in their order."""
-        kept = [e for e in self.board.uuids.values() if e.image is not None and e.uuid not in self.board.undone]
-        return sorted(kept, key=lambda e: e.seq)
+        return self.board.kept()
 
     def side(self, image: int) -> str:
         """Return the side of an image: test, train (labelled, not in the test slice), or "" for what has no label."""

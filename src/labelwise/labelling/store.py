@@ -170,6 +170,11 @@ class ProjectStore:
         with self.transaction() as connection:
             connection.execute(ROUNDS.insert().values(round=number, time=now(), result=json.dumps(result)))
 
+    def update_round(self, number: int, result: dict[str, Any]) -> None:
+        """Record what was found later of a training."""
+        with self.transaction() as connection:
+            connection.execute(ROUNDS.update().where(ROUNDS.c.round == number).values(result=json.dumps(result)))
+
     def rounds(self) -> list[dict[str, Any]]:
         """Return the results of all trainings, each with its round and time."""
         with self.transaction() as connection:

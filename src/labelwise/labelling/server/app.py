@@ -1,0 +1,167 @@
+"""The routes: each takes a checked form, asks the desk, and returns plain data. The page's own files are beside it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+
+from labelwise.data.decode import UnreadableImageError
+from labelwise.errors import InputError
+from labelwise.labelling import status
+from labelwise.labelling.desk import Desk
+from labelwise.labelling.server.forms import Answers, ClassChange, Export, Login, NewSettings, Nothing
+from labelwise.labelling.server.guard import Access, Guard
+from labelwise.labelling.server.views import Views
+
+PAGE = Path(__file__).parent.parent / "page"
+KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
+         ".css": "text/css; charset=utf-8"}  # fmt: skip
+KEEP = {"cache-control": "private, max-age=86400"}
+SLOW = 1.0
+"""Seconds that a wrong password costs."""
+Person = Annotated[str, Query(min_length=1, max_length=100)]
+Count = Annotated[int, Query(ge=1, le=100)]
+Ids = Annotated[str, Query(max_length=2000, pattern=r"^[\d,]*$")]
+
+
+def make_app(desk: Desk, access: Access, views: Views) -> Guard:
+    """Return the ASGI application of a project, behind its guard."""
+    app = FastAPI(title="labelwise", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    _errors(app)
+    _page(app, access)
+    _labelling(app, desk, views)
+    _project(app, desk)
+    return Guard(app, access)
+
+
+def _errors(app: FastAPI) -> None:
+    """Answer every error with one line of JSON."""
+
+    @app.exception_handler(HTTPException)
+    def _http(_: Request, error: HTTPException) -> Response:
+        return JSONResponse({"error": str(error.detail)}, error.status_code)
+
+    @app.exception_handler(404)
+    def _missing(_: Request, error: Exception) -> Response:
+        return JSONResponse({"error": str(getattr(error, "detail", "") or "there is nothing here")}, 404)
+
+    @app.exception_handler(RequestValidationError)
+    def _form(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return JSONResponse({"error": f"{where}: {first['msg'].removeprefix('Value error, ')}".lstrip(": ")}, 422)
+
+    @app.exception_handler(InputError)
+    def _input(_: Request, error: InputError) -> Response:
+        return JSONResponse({"error": " ".join(str(error).split())}, 409)
+
+
+def _page(app: FastAPI, access: Access) -> None:
+    @app.get("/", include_in_schema=False)
+    def index() -> Response:
+        return _file("index.html")
+
+    @app.get("/login", include_in_schema=False)
+    def login_page() -> Response:
+        return _file("login.html")
+
+    @app.get("/page/{name}", include_in_schema=False)
+    def file(name: str) -> Response:
+        return _file(name)
+
+    @app.post("/api/login")
+    def login(form: Login) -> Response:
+        import hmac
+
+        if not access.password or not hmac.compare_digest(form.password.encode(), access.password.encode()):
+            time.sleep(SLOW)
+            raise HTTPException(401, "that is not the password")
+        return JSONResponse({}, headers={"set-cookie": access.set_cookie()})
+
+
+def _file(name: str) -> Response:
+    path = PAGE / name
+    if path.parent != PAGE or path.suffix not in KINDS or not path.is_file():
+        raise HTTPException(404, "there is no such file")
+    return FileResponse(path, media_type=KINDS[path.suffix], headers={"cache-control": "no-cache"})
+
+
+def _labelling(app: FastAPI, desk: Desk, views: Views) -> None:
+    @app.get("/api/state")
+    def state(annotator: Person) -> dict[str, Any]:
+        return status.state(desk, annotator)
+
+    @app.get("/api/next")
+    def next_images(annotator: Person, n: Count = 8, have: Ids = "") -> dict[str, Any]:
+        held = [int(word) for word in have.split(",") if word and len(word) < 10]
+        found = desk.next(annotator, n, held)
+        return {"phase": status.phase(desk, annotator), "offers": [status.offered(desk, offer) for offer in found]}
+
+    @app.post("/api/answers")
+    def answers(form: Answers) -> Response:
+        try:
+            accepted, refused = desk.answer([answer.event(form.annotator) for answer in form.events])
+        except InputError as error:  # nothing of it is on disk: the page keeps it and tries again
+            return JSONResponse({"error": " ".join(str(error).split())}, 507)
+        return JSONResponse({"accepted": accepted, "refused": refused})
+
+    @app.get("/api/images/{image}/{size}")
+    def picture(image: int, size: str) -> Response:
+        if size not in views.sides:
+            raise HTTPException(404, f"there is no size '{size}'; known: {', '.join(views.sides)}")
+        try:
+            return Response(views.get(image, desk.path(image), size), media_type="image/jpeg", headers=KEEP)
+        except UnreadableImageError as error:
+            desk.unreadable(image, str(error))
+            raise HTTPException(404, str(error)) from None
+        except InputError as error:
+            raise HTTPException(404, str(error)) from None
+
+    @app.get("/api/grid")
+    def grid(annotator: Person, klass: Annotated[int, Query(alias="class", ge=0)], n: Count = 24) -> dict[str, Any]:
+        return {"items": [{"image": i, "probability": p} for i, p in desk.grid(annotator, klass, n)]}
+
+    @app.get("/api/history")
+    def history(annotator: Person, n: Annotated[int, Query(ge=1, le=1000)] = 50) -> dict[str, Any]:
+        return {"items": status.history(desk, annotator, n)}
+
+    @app.get("/api/review")
+    def review() -> dict[str, Any]:
+        return {"items": status.review(desk)}
+
+
+def _project(app: FastAPI, desk: Desk) -> None:
+    @app.post("/api/classes")
+    def classes(form: ClassChange) -> dict[str, Any]:
+        _, refused = desk.answer([form.event()])
+        if refused:
+            raise InputError(refused[0]["reason"])
+        return {"classes": status.state(desk, form.annotator)["classes"]}
+
+    @app.get("/api/unreadable")
+    def unreadable() -> dict[str, Any]:
+        with desk.lock:
+            bad = [image for image in desk.images if image.status in ("unreadable", "missing")]
+        return {"items": [{"path": image.path, "reason": image.reason} for image in bad[:1000]]}
+
+    @app.post("/api/rescan")
+    def rescan(_: Nothing) -> dict[str, Any]:
+        added, missing = desk.rescan()
+        return {"added": added, "missing": missing}
+
+    @app.post("/api/settings")
+    def settings(form: NewSettings) -> dict[str, Any]:
+        desk.set_budget(form.budget)
+        return {}
+
+    @app.post("/api/export")
+    def export(form: Export) -> dict[str, Any]:
+        from labelwise.labelling.exchange import export_to
+
+        path, note = export_to(desk.snapshot(), form.format, desk.project.home / "exports", desk.project.settings)
+        return {"path": str(path), "note": note}

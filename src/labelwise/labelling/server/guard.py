@@ -1,0 +1,155 @@
+"""What stands between the network and the project: exact hosts and origins, a cookie, JSON only, strict headers."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs
+
+LARGEST = 2**20
+"""Bytes of a request's body, at most."""
+OPEN = ("/login", "/page/style.css", "/page/login.js", "/page/icon.svg")
+"""What is shown to people who have not logged in."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY", "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin", "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}  # fmt: skip
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may talk to the server. hosts: exact values of the Host header; token: the cookie's; password: or ""."""
+
+    hosts: frozenset[str]
+    token: str
+    cookie: str
+    password: str = ""
+
+    def knows(self, given: str) -> bool:
+        """Return whether a token is ours, in a time that says nothing of how much of it is right."""
+        return hmac.compare_digest(given.encode(), self.token.encode())
+
+    def set_cookie(self) -> str:
+        """Return the header's value that lets a browser in."""
+        return f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class Guard:
+    """ASGI middleware: lets a request through to the app, or answers it itself."""
+
+    def __init__(self, app: Any, access: Access) -> None:
+        self.app, self.access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # there are no web sockets here
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if scope["method"] == "GET" and scope["path"] == "/" and scope["query_string"] and self._host(headers):
+            given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+            if not self.access.password and self.access.knows(given):
+                await _answer(send, 303, "", {"location": "/", "set-cookie": self.access.set_cookie()})
+                return
+        status, problem = self._refusal(scope, headers)
+        if status == 401 and scope["path"] == "/" and self.access.password:
+            await _answer(send, 303, "", {"location": "/login"})
+        elif status:
+            await _answer(send, status, problem, {})
+        else:
+            await self._through(scope, receive, send)
+
+    def _host(self, headers: dict[str, str]) -> bool:
+        return headers.get("host", "") in self.access.hosts
+
+    def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str]:
+        """Return the status and the reason why a request is refused, or (0, "")."""
+        if not self._host(headers):
+            return 421, "this server does not answer to that name"
+        if scope["method"] not in ("GET", "HEAD"):
+            status, problem = self._bad_write(headers)
+            if status:
+                return status, problem
+        path = scope["path"]
+        if self.access.password and (path in OPEN or (path == "/api/login" and scope["method"] == "POST")):
+            return 0, ""
+        if not self.access.knows(_cookie(headers, self.access.cookie)):
+            return 401, "open the link that labelwise printed in the terminal"
+        return 0, ""
+
+    def _bad_write(self, headers: dict[str, str]) -> tuple[int, str]:
+        """Return why a write is refused whoever asks, or (0, "")."""
+        if headers.get("origin", "") not in {f"http://{host}" for host in self.access.hosts}:
+            return 403, "writes are taken from the page itself only"
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return 415, "send JSON: Content-Type: application/json"
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > LARGEST:
+            return 413, f"a request has at most {LARGEST >> 20} MiB"
+        return 0, ""
+
+    async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on with a limit on its body, and its answer back with our headers."""
+        size = 0
+        started = False
+
+        async def counted() -> MutableMapping[str, Any]:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > LARGEST:
+                raise _TooLargeError
+            return message
+
+        async def guarded(message: MutableMapping[str, Any]) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                kept = [(name, value) for name, value in message["headers"] if name.decode().lower() not in HEADERS]
+                message["headers"] = kept + [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+            await send(message)
+
+        try:
+            await self.app(scope, counted, guarded)
+        except _TooLargeError:
+            if not started:
+                await _answer(send, 413, f"a request has at most {LARGEST >> 20} MiB", {})
+
+
+def _cookie(headers: dict[str, str], name: str) -> str:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+async def _answer(send: Send, status: int, problem: str, more: dict[str, str]) -> None:
+    body = json.dumps({"error": problem}).encode() if problem else b""
+    headers = {
+        **HEADERS,
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "cache-control": "no-store",
+    }
+    headers |= more
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})

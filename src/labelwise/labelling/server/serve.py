@@ -1,0 +1,65 @@
+"""Serving a project until Ctrl-C."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import uvicorn
+
+from labelwise.errors import InputError
+from labelwise.labelling.desk import Desk
+from labelwise.labelling.project import Project
+from labelwise.labelling.server.app import make_app
+from labelwise.labelling.server.guard import Access
+from labelwise.labelling.server.views import Views
+
+LOOPBACK = "127.0.0.1"
+
+
+def serve(project: Project, port: int, remote: str | None, password: str, ready: Callable[[str], None]) -> None:
+    """Serve a project's page; `ready` is called with its address as soon as it answers.
+
+    port: 0 for a free one; remote: the name or address that other machines use, with a password, or None for this
+    machine alone. Errors: InputError for a port that is taken or an address that is not this machine's.
+    """
+    listener = _bind(remote or LOOPBACK, port)
+    port = listener.getsockname()[1]
+    names = [remote] if remote else [LOOPBACK, "localhost"]
+    hosts = frozenset(f"{name}:{port}" for name in names) | frozenset(names if port == 80 else ())
+    access = Access(hosts, secrets.token_urlsafe(24), f"labelwise-{port}", password)
+    desk = Desk(project)
+    views = Views(project.images, project.cache)
+    config = uvicorn.Config(
+        make_app(desk, access, views), log_level="warning", access_log=False, server_header=False,
+        timeout_keep_alive=60, timeout_graceful_shutdown=3, ws="none",
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    address = f"http://{names[0]}:{port}/" + ("" if password else f"?token={access.token}")
+    threading.Thread(target=_tell, args=(server, lambda: ready(address)), daemon=True).start()
+    desk.start()
+    try:
+        server.run(sockets=[listener])
+    finally:
+        desk.close()
+        views.close()
+
+
+def _tell(server: uvicorn.Server, ready: Callable[[], None]) -> None:
+    while not server.started:
+        time.sleep(0.01)
+    ready()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        raise InputError(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port") from None
+    return listener

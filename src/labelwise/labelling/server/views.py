@@ -1,0 +1,50 @@
+"""Pictures for the page: decoded apart, made smaller, without metadata, and kept in the project's cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from labelwise.data.decode import UnreadableImageError
+from labelwise.labelling.decoding import THUMB, VIEW, Decoder
+from labelwise.threads import cores
+
+
+class Views:
+    """The pictures of a project. root: the images' folder; cache: where made ones are kept."""
+
+    sides = {"view": VIEW, "thumb": THUMB}  # noqa: RUF012
+
+    def __init__(self, root: Path, cache: Path) -> None:
+        self.root, self.cache = root, cache / "views"
+        self.decoder = Decoder(cores())
+
+    def get(self, image: int, path: str, size: str) -> bytes:
+        """Return a JPEG. image: id; size: view or thumb. Errors: UnreadableImageError."""
+        kept = self.cache / f"{image}-{self._stamp(path)}-{size}.jpg"
+        try:
+            return kept.read_bytes()
+        except OSError:
+            made = self.decoder.view(self.root, path, self.sides[size])
+        self._keep(kept, made)
+        return made
+
+    def _stamp(self, path: str) -> str:
+        try:
+            stat = os.stat(self.root / path)
+        except OSError as error:
+            raise UnreadableImageError(f"unreadable: {error.strerror}") from None
+        return f"{stat.st_size:x}-{stat.st_mtime_ns:x}"
+
+    def _keep(self, path: Path, content: bytes) -> None:
+        temporary = path.with_name(f".{path.name}-{os.urandom(4).hex()}")
+        try:
+            self.cache.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        except OSError:  # a full disk: it is made again the next time
+            temporary.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Stop decoding."""
+        self.decoder.close()

@@ -1,0 +1,143 @@
+"""What the page shows, as plain data: the header, the curve, the advice, and each offer in words."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from labelwise.labelling.agreement import agreement, consistency
+from labelwise.labelling.desk import Desk
+from labelwise.labelling.events import ANSWERS
+from labelwise.labelling.jobs import seconds_per_label
+from labelwise.labelling.offers import EVERY, Offer, offers
+
+WAIT = {"say": "cannot tell yet", "why": "There is no model yet."}
+BLIND = ("test", "repeat")
+WHY = {
+    "typical": "Typical of many images that look alike and have no label yet: a good start.",
+    "random": f"A random one: every {EVERY}th shows whether picking helps here.",
+    "again": "The list of classes has changed: please look at this one again.",
+}
+
+
+def state(desk: Desk, annotator: str) -> dict[str, Any]:
+    """Return the state of a project for one person: see the server's documentation of /api/state."""
+    with desk.lock:
+        board, plan, settings = desk.board, desk.plan, desk.project.settings
+        counts = Counter(board.labels.values())
+        took = seconds_per_label(board)
+        done = len(board.bought)
+        models = [r for r in desk.rounds if r["accuracy"] is not None]
+        last = models[-1] if models else None
+        people = Counter(e.annotator for e in board.kept() if e.kind == "label")
+        return {
+            "project": {
+                "name": desk.project.images.name, "images": int(plan.usable.sum()), "budget": settings.budget,
+                "unreadable": sum(image.status == "unreadable" for image in desk.images), "overlap": settings.overlap,
+                "strategy": settings.strategy, "backbone": settings.backbone,
+            },
+            "classes": [{"id": k, "name": board.names[k], "count": counts[k]} for k in board.classes],
+            "phase": phase(desk, annotator),
+            "done": done,
+            "test": {"done": sum(bool(board.answers(image)) for image in plan.test), "size": len(plan.test)},
+            "seconds_per_label": took,
+            "minutes_left": max(0, settings.budget - done) * took / 60 if took else None,
+            "accuracy": _accuracy(last) if last else None,
+            "model": _model(desk, last) if last else None,
+            "work": [{"what": what, "done": d, "total": total} for what, (d, total) in desk.work.items()],
+            "curve": [{"round": r["round"], "labels": r["labels"], **_interval(r)} for r in models],
+            "advice": next((r["advice"] for r in reversed(models) if "advice" in r), WAIT),
+            "helping": next((r["helping"] for r in reversed(models) if "helping" in r), WAIT),
+            "people": [{"name": name, "labels": count} for name, count in people.most_common()],
+            "agreement": agreement(board), "consistency": consistency(board), "review": len(board.disagreements()),
+            "problem": desk.problem, "version": desk.version,
+        }  # fmt: skip
+
+
+def _interval(found: dict[str, Any]) -> dict[str, float]:
+    return {name: found[name] for name in ("accuracy", "low", "high")}
+
+
+def _accuracy(last: dict[str, Any]) -> dict[str, Any]:
+    return {"value": last["accuracy"], "low": last["low"], "high": last["high"], "n": last["test"]}
+
+
+def _model(desk: Desk, last: dict[str, Any]) -> dict[str, Any]:
+    age = time.monotonic() - desk.trained_at if desk.trained_at else None
+    return {"round": last["round"], "labels": last["labels"], "age_seconds": age, "training": desk.trainer.busy}
+
+
+def phase(desk: Desk, annotator: str) -> str:
+    """Return what a person is doing: test, train, checks, done, or nothing (others hold what is left)."""
+    first = next(offers(desk.plan, annotator), None)
+    spent = len(desk.board.bought) >= desk.project.settings.budget
+    if first is None:
+        return "done" if spent or not _anything_left(desk) else "nothing"
+    if first.purpose in ("test", "again"):
+        return "test" if first.purpose == "test" else "train"
+    return "checks" if spent else "train"
+
+
+def _anything_left(desk: Desk) -> bool:
+    seen = sum(1 for image in desk.board.stacks if desk.plan.usable[image - 1])
+    return seen < int(desk.plan.usable.sum())
+
+
+def offered(desk: Desk, offer: Offer) -> dict[str, Any]:
+    """Return an offer as the page gets it: why this image, the model's suggestion, the label that it has."""
+    with desk.lock:
+        hint = None if offer.purpose in BLIND else desk.suggestion(offer.image)
+        given = desk.board.labels.get(offer.image) if offer.purpose in ("again", "check") else None
+        return {
+            "image": offer.image, "purpose": offer.purpose, "round": offer.round, "why": _why(desk, offer),
+            "suggestion": {"class": hint[0], "probability": hint[1]} if hint else None,
+            "given": None if given is None else {"kind": "label", "class": given},
+        }  # fmt: skip
+
+
+def _why(desk: Desk, offer: Offer) -> str:
+    if offer.purpose == "test":
+        count = len(desk.plan.test)
+        return f"One of {count} random images that measure the accuracy; suggestions are hidden to keep it honest."
+    if offer.purpose == "check":
+        klass, sure = desk.plan.doubted[offer.image]
+        name = desk.board.names[desk.board.resolved(klass)]
+        return f"Models that did not see this label would say {name} ({sure:.0%}). Is the label right?"
+    return WHY.get(offer.purpose) or _picked(desk, offer.image)  # a repeat is blind: it looks like any other
+
+
+def _picked(desk: Desk, image: int) -> str:
+    from labelwise.strategies import STRATEGIES  # late: it loads scikit-learn, and the first image does not wait
+
+    name = desk.project.settings.strategy
+    if desk.probs is None or image > len(desk.probs) or np.isnan(desk.probs[image - 1, 0]):
+        return f"Picked by {name}."
+    row = desk.probs[image - 1]
+    first, second = (desk.board.names[desk.board.resolved(desk.columns[i])] for i in np.argsort(-row)[:2])
+    top = np.sort(row)[::-1]
+    if "probs" in STRATEGIES[name].needs:
+        return f"The model wavers between {first} ({top[0]:.0%}) and {second} ({top[1]:.0%})."
+    return f"Picked by {name}: {STRATEGIES[name].summary}."
+
+
+def history(desk: Desk, annotator: str, count: int) -> list[dict[str, Any]]:
+    """Return a person's last answers that were not taken back, newest first."""
+    with desk.lock:
+        kept = [e for e in desk.board.history(annotator) if e.kind in ANSWERS][-count:]
+        return [
+            {"uuid": e.uuid, "image": e.image, "kind": e.kind, "class": e.klass, "purpose": e.purpose, "round": e.round}
+            for e in reversed(kept)
+        ]
+
+
+def review(desk: Desk) -> list[dict[str, Any]]:
+    """Return the images that people labelled differently, with who said what."""
+    with desk.lock:
+        return [
+            {"image": image, "answers": [{"annotator": name, "class": desk.board.resolved(e.klass)}
+             for name, e in desk.board.answers(image).items() if e.klass is not None]}
+            for image in desk.board.disagreements()
+        ]  # fmt: skip
