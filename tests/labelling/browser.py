@@ -58,7 +58,8 @@ def opened(browser: Any) -> Iterator[Opened]:
     yield open_
     for context in contexts:
         context.close()
-    assert wrong == []
+    if wrong:
+        pytest.fail(f"in the console: {wrong}")
 
 
 @pytest.fixture

@@ -271,7 +271,7 @@ def test_classes_review_export_and_settings(opened: Opened, project: FakeProject
     }
     assert page.locator("#classes .name").all_inner_texts() == ["flower", "sea", "temple", "1 boat s"]
     page.get_by_role("button", name="Review").click()
-    page.get_by_text("anna said").wait_for()
+    page.locator("#review-answers", has_text="anna said").wait_for()
     page.keyboard.press("2")
     page.get_by_text("There is no disagreement to decide.").wait_for()
     until(lambda: project.labels() == {7: 1})
@@ -283,7 +283,7 @@ def test_classes_review_export_and_settings(opened: Opened, project: FakeProject
     page.locator("#export-path", has_text="export/huggingface").wait_for()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Settings").click()
-    page.get_by_label("Budget").fill("300")
+    page.get_by_label("Budget: images to label").fill("300")
     page.get_by_label("Single keys label").uncheck()
     page.get_by_role("button", name="Save").click()
     page.locator("#of", has_text="of 300").wait_for()

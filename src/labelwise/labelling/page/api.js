@@ -19,7 +19,7 @@ export async function call(path, { body, timeout = MINUTE / 3, keepalive = false
     response = await fetch(path, { ...write, credentials: "same-origin", signal: AbortSignal.timeout(timeout) });
     data = await response.json();
   } catch (error) {
-    if (!response) throw new Trouble(0, "The labelwise server does not answer.");
+    if (!response || response.ok) throw new Trouble(0, "The labelwise server does not answer."); // or broke off
     data = {};
   }
   if (response.ok) return data;

@@ -52,8 +52,9 @@ export class Header {
 
   model(model) {
     if (!model) return null;
-    const age = span(model.age_seconds);
-    return [age, `old model${model.training ? ", training the next" : ""}`, "", "model"];
+    const next = model.training ? ", training the next" : "";
+    if (model.age_seconds === null) return [count(model.labels, "label"), `in the model${next}`, "", "model"]; // from before a restart
+    return [span(model.age_seconds), `old model${next}`, "", "model"];
   }
 
   work(work) {

@@ -44,7 +44,7 @@ export class Panel {
     const { data } = this.state;
     if (!data || !this.open) return;
     const steady = { ...data, version: 0, done: 0, seconds_per_label: 0, minutes_left: 0, work: 0, test: 0 };
-    if (data.model) steady.model = { ...data.model, age_seconds: Math.round(data.model.age_seconds / 10) };
+    if (data.model) steady.model = { ...data.model, age_seconds: Math.round((data.model.age_seconds ?? 0) / 10) };
     const drawn = JSON.stringify([steady, this.files]);
     if (drawn === this.drawn) return;
     this.drawn = drawn;
@@ -100,8 +100,9 @@ export class Panel {
   model({ model, project }) {
     const lines = [["Images", project.images.toLocaleString("en")], ["Picked by", project.strategy], ["Backbone", project.backbone]];
     if (model) {
+      const age = model.age_seconds === null ? "from before the last start" : span(model.age_seconds);
       lines.push(["Model", `round ${model.round}, ${count(model.labels, "label")}`],
-        ["Its age", `${span(model.age_seconds)}${model.training ? ", a new one is training" : ""}`]);
+        ["Its age", `${age}${model.training ? ", a new one is training" : ""}`]);
     }
     return part("Project", el("dl", {}, ...lines.filter(([, value]) => value)
       .map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))));

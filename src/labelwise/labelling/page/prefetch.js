@@ -5,6 +5,7 @@ import { sleep } from "./dom.js";
 
 const AHEAD = 12; // offers held; with fewer than that, more are asked for
 const LOADS = 3; // pictures fetched at once, which leaves connections for answers
+const MOST_HELD = 180; // ids in one request, which the server bounds
 const KEPT = 24; // pictures kept of images already answered, for undo
 
 class Picture {
@@ -77,9 +78,9 @@ export class Prefetch extends EventTarget {
 
   async ask() {
     const stamp = this.stamp;
-    const have = [...new Set([...this.busy(), ...this.queue.map((offer) => offer.image), ...this.broken])];
+    const have = [...new Set([...this.queue.map((offer) => offer.image), ...this.busy(), ...this.broken])];
     try {
-      const answer = await api.next(this.annotator(), AHEAD - this.queue.length, have);
+      const answer = await api.next(this.annotator(), AHEAD - this.queue.length, have.slice(0, MOST_HELD));
       if (stamp !== this.stamp) return;
       const held = new Set([...have, ...this.busy()]);
       this.queue.push(...answer.offers.filter((offer) => !held.has(offer.image) && held.add(offer.image)));
