@@ -224,20 +224,28 @@ def test_a_repeat_looks_like_a_random_image(opened: Opened, start: Any) -> None:
     assert seen[0] == seen[1]
 
 
-def test_checks_show_the_label_and_what_the_model_thinks(opened: Opened, start: Any) -> None:
+def test_checks_show_the_label_and_h_hides_suggestions(opened: Opened, start: Any) -> None:
     project = FakeProject(test=0)
     project.purposes[1] = {
-        "purpose": "check", "why": "The label is unlike its neighbours'.", "given": {"kind": "label", "class": 2},
+        "purpose": "check", "why": "Other models would say lake (93 %).", "given": {"kind": "label", "class": 2},
         "suggestion": {"class": 1, "probability": 0.93},
     }  # fmt: skip
     page = opened(start(project))
-    assert page.locator("#why").inner_text() == "Its label now: temple. The label is unlike its neighbours'."
-    assert page.locator("#suggestion").inner_text().replace("\xa0", " ") == "Suggestion: lake, 93 %"
+    assert page.locator("#why").inner_text() == "Its label now: temple. Other models would say lake (93 %)."
+    assert page.locator("#suggestion").is_hidden()
+    press(page, "3")
+    assert page.locator("#suggestion").inner_text().replace("\xa0", " ") == "Suggestion: temple, 83 %"
+    assert page.locator(".class.suggested .name").inner_text().startswith("temple")
     press(page, "h")
     assert page.locator("#suggestion").is_hidden()
+    assert page.locator(".class.suggested").count() == 0
+    press(page, "1")
+    until(lambda: len(project.events) == 2)
+    assert list(project.events.values())[1]["shown"] is True  # it was, before it was hidden
     page.reload()
-    page.wait_for_selector("#picture img")
-    assert page.locator("#suggestion").is_hidden()  # remembered
+    press(page, "1")  # remembered
+    until(lambda: len(project.events) == 3)
+    assert list(project.events.values())[2]["shown"] is False
 
 
 def test_classes_review_export_and_settings(opened: Opened, project: FakeProject, start: Any) -> None:
@@ -306,6 +314,21 @@ def test_seconds_stop_while_nobody_is_there(opened: Opened, project: FakeProject
     _, second, third = project.events.values()
     assert 9 < second["seconds"] < 13
     assert 59 < third["seconds"] < 63
+
+
+def test_a_newer_model_renews_the_offers_but_the_next_ones(opened: Opened, start: Any) -> None:
+    project = FakeProject(test=0)
+    page = opened(start(project))
+    press(page, "1")
+    until(lambda: len(project.events) == 1)
+    with project.lock:
+        project.images = [*project.images[:6], *reversed(project.images[20:])]
+        project.state = {"model": {"round": 1, "labels": 20, "age_seconds": 0.5, "training": False}}
+    until(lambda: any(name == "next" and query["have"].count(",") == 4 for name, query in project.requests))
+    for _ in range(8):
+        press(page, "1")
+    until(lambda: len(project.events) == 9)
+    assert [event["image"] for event in project.events.values()] == [1, 2, 3, 4, 5, 6, 60, 59, 58]
 
 
 def test_unreadable_images_are_passed_over(opened: Opened, project: FakeProject, start: Any) -> None:

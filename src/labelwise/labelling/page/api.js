@@ -41,7 +41,6 @@ export const classes = (change) => call("/api/classes", { body: change });
 export const exportTo = (format) => call("/api/export", { body: { format }, timeout: 60 * MINUTE });
 export const rescan = () => call("/api/rescan", { body: {}, timeout: 10 * MINUTE });
 export const settings = (change) => call("/api/settings", { body: change });
-export const login = (password) => call("/api/login", { body: { password } });
 
 export const viewOf = (image) => `/api/images/${image}/view`;
 export const thumbOf = (image) => `/api/images/${image}/thumb`;

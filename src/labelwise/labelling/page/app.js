@@ -75,7 +75,7 @@ async function start({ outbox, session, prefetch, settings, header }) {
 
 function follow(page) {
   const { state: project, outbox, session, header, panel, view, finish, prefetch } = page;
-  let version = project.data.version;
+  let { version, model } = project.data;
   const redraw = () => {
     header.draw();
     finish.draw(session.current);
@@ -86,7 +86,8 @@ function follow(page) {
     panel.draw();
     view.show({ stamp: null });
     if (!session.current && (prefetch.trouble || project.data.version !== version)) prefetch.fill();
-    version = project.data.version;
+    if (project.data.model?.round !== model?.round) prefetch.renew();
+    ({ version, model } = project.data);
   });
   outbox.addEventListener("change", () => header.draw());
   session.addEventListener("show", ({ detail }) => {

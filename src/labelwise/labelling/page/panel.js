@@ -63,12 +63,13 @@ export class Panel {
   }
 
   curve({ curve, accuracy }) {
-    if (!curve?.length) return part("Learning curve", el("p", { className: "muted" }, "It begins with the first model."));
+    const points = [...new Map((curve ?? []).map((point) => [point.labels, point])).values()]; // the last at a count
+    if (!points.length) return part("Learning curve", el("p", { className: "muted" }, "It begins with the first model."));
     const [number, sample, interval] = accuracy ? accuracyParts(accuracy) : [];
     const words = accuracy ? [el("p", {}, el("b", {}, number), ` right ${sample} ${interval}`)] : [];
-    const table = curveTable(curve);
+    const table = curveTable(points);
     table.dataset.name = "curve";
-    return part("Learning curve", ...words, drawCurve(curve),
+    return part("Learning curve", ...words, drawCurve(points),
       el("p", { className: "muted small" }, "Measured on the test images; the band is the 95 % interval."), table);
   }
 

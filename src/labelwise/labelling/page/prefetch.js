@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { sleep } from "./dom.js";
 
 const AHEAD = 12; // offers held; with fewer than that, more are asked for
+const FIRM = 4; // offers that stay when a newer model has better ones
 const LOADS = 3; // pictures fetched at once, which leaves connections for answers
 const MOST_HELD = 180; // ids in one request, which the server bounds
 const KEPT = 24; // pictures kept of images already answered, for undo
@@ -14,6 +15,7 @@ class Picture {
     this.element = new Image();
     this.element.alt = "Image to label";
     this.element.draggable = false;
+    this.element.dataset.image = image;
     this.status = "new"; // "loading", "ready", "broken"
     this.settled = new Promise((done) => {
       this.settle = done;
@@ -63,6 +65,7 @@ export class Prefetch extends EventTarget {
     this.phase = null;
     this.trouble = null;
     this.asking = null;
+    this.taken = new Set(); // images shown since the last question
     this.stamp = 0; // grows when what is held is thrown away
   }
 
@@ -76,13 +79,27 @@ export class Prefetch extends EventTarget {
     return this.asking;
   }
 
-  async ask() {
+  /** Has the offers made again, by the newest model, but for the next few. */
+  async renew() {
+    await this.asking;
+    this.asking ??= this.ask(FIRM).finally(() => {
+      this.asking = null;
+    });
+    return this.asking;
+  }
+
+  /** Asks for offers after the first `keep` ones, in the place of those that are held beyond. */
+  async ask(keep = AHEAD) {
     const stamp = this.stamp;
-    const have = [...new Set([...this.queue.map((offer) => offer.image), ...this.busy(), ...this.broken])];
+    const images = this.queue.map((offer) => offer.image);
+    const old = new Set(images.slice(keep));
+    const have = [...new Set([...images.slice(0, keep), ...this.busy(), ...this.broken])];
+    this.taken = new Set();
     try {
-      const answer = await api.next(this.annotator(), AHEAD - this.queue.length, have.slice(0, MOST_HELD));
+      const answer = await api.next(this.annotator(), AHEAD - images.length + old.size, have.slice(0, MOST_HELD));
       if (stamp !== this.stamp) return;
-      const held = new Set([...have, ...this.busy()]);
+      this.queue = this.queue.filter((offer) => !old.has(offer.image));
+      const held = new Set([...have, ...this.busy(), ...this.taken, ...this.queue.map((offer) => offer.image)]);
       this.queue.push(...answer.offers.filter((offer) => !held.has(offer.image) && held.add(offer.image)));
       this.phase = answer.phase;
       this.trouble = null;
@@ -141,7 +158,9 @@ export class Prefetch extends EventTarget {
 
   /** The next offer, or null. */
   take() {
-    return this.queue.shift() ?? null;
+    const offer = this.queue.shift() ?? null;
+    if (offer) this.taken.add(offer.image);
+    return offer;
   }
 
   putBack(offer) {
@@ -158,10 +177,5 @@ export class Prefetch extends EventTarget {
     this.stamp += 1;
     this.queue = [];
     this.asking = null;
-  }
-
-  /** Images that are ready to be shown at once. */
-  ready() {
-    return this.queue.filter((offer) => this.pictures.get(offer.image)?.status === "ready").length;
   }
 }

@@ -2,7 +2,8 @@
 
 import { $, el, percent, write } from "./dom.js";
 
-const BLIND = new Set(["test", "random", "repeat"]); // no suggestion is shown with these
+// No suggestion is shown with these; for a check, the model has seen the label, and "why" says what others think.
+const BLIND = new Set(["test", "random", "repeat", "check"]);
 // Random images and blind repeats look alike on purpose: nobody should know that an image came before.
 const NEUTRAL = ["Control image", "Suggestions are hidden here. Images like this one keep the numbers honest."];
 const BADGES = {
@@ -52,6 +53,7 @@ export class View {
     if (suggestion && this.session.ready()) current.seen = true;
     write($("suggestion"), suggestion ? this.suggests(suggestion) : "");
     $("suggestion").hidden = !suggestion;
+    $("suggestions").hidden = !current || BLIND.has(current.offer.purpose);
   }
 
   suggests({ class: cls, probability }) {
