@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,12 @@ class Labelling:
 
     def kill(self) -> None:
         """kill -9: the server and the processes behind it."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         assert self.process.stdout
-        self.process.stdout.close()
+        if not self.process.stdout.closed:
+            self.process.stdout.close()
 
     def read(self, question: str) -> list[Any]:
         database = sqlite3.connect(f"file:{self.folder}.labelwise/project.db?mode=ro", uri=True)
@@ -102,6 +105,10 @@ def test_from_an_empty_project_to_an_export(opened: Opened, labelling: Labelling
         lambda: page.evaluate("fetch('/api/state?annotator=me').then((r) => r.json()).then((s) => s.test.done)") == size
     )
 
+    page.wait_for_selector("#picture img")
+    page.wait_for_function(
+        "performance.getEntriesByType('resource').filter((r) => r.name.endsWith('/view')).length > 15"
+    )
     labelling.kill()  # at any moment: what waits in the page is sent to the next server
     person.label()
     person.label()

@@ -16,7 +16,10 @@ export class Session extends EventTarget {
       this.tell("refused", "An image could not be read and was passed over.");
       if (this.current?.offer.image === event.detail) this.next();
     });
-    outbox.addEventListener("sent", ({ detail }) => this.refuse(detail.refused));
+    outbox.addEventListener("sent", ({ detail }) => {
+      this.refuse(detail.refused);
+      if (!this.current || prefetch.queue.length < 4) prefetch.fill(); // what was sent may open the next phase
+    });
   }
 
   tell(type, detail) {
