@@ -227,7 +227,7 @@ def test_another_version_of_the_code_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_text("not a database, but long enough to look like a page of one" * 100)
-    with pytest.raises(InputError, match="not a study's store"):
+    with pytest.raises(InputError, match="not one of labelwise's stores"):
         run_study(study(), tmp_path, fake.Silent())
 
 

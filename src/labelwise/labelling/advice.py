@@ -12,6 +12,8 @@ from labelwise.labelling.messages import Advice
 from labelwise.seeds import generator
 
 LEAST_LABELS, LEAST_TEST = 16, 20
+PARTS = (0.4, 0.57, 0.8)
+"""Of the labels, on which models are trained to see how accuracy grows."""
 DRAWS, RESAMPLES = 6, 1_000
 WORTH = 0.005
 """A batch that gains less accuracy than this, half a point, is said not to be worth it."""
@@ -23,25 +25,24 @@ UNKNOWN = "cannot tell yet"
 def next_batch(correct: Correct, labels: int, batch: int, seconds: float | None, seed: int) -> Advice:
     """Say whether the next batch is worth its time, from models trained on parts of the labels that there are.
 
-    Accuracy on the test slice is taken to grow with the logarithm of the number of labels, whose slope is measured on
-    random halves, on random parts of 1 / sqrt(2), and on all. The interval resamples test images and draws.
+    Accuracy on the test slice is taken to grow with the logarithm of the number of labels; the slope is that of models
+    trained on random parts. The interval resamples test images, and at each size the draws: what a single model on all
+    labels happens to give is not looked at, since nothing says how much of it is luck.
     """
     if labels < LEAST_LABELS:
         return Advice(UNKNOWN, f"{labels} training labels are too few to see what more of them bring.")
     rng = generator(seed, "next batch", labels)
-    sizes = (labels // 2, int(labels / 2**0.5))
-    gains = np.stack([_draws(correct, labels, size, rng) for size in sizes]).astype(np.float64)  # (2, DRAWS, T)
-    whole = correct(np.arange(labels)).astype(np.float64)
-    if len(whole) < LEAST_TEST:
-        return Advice(UNKNOWN, f"The test slice has {len(whole)} labels: too few.")
-    steps = np.log2([*sizes, labels])
+    sizes = [round(labels * part) for part in PARTS]
+    right = np.stack([_draws(correct, labels, size, rng) for size in sizes]).astype(np.float64)  # (sizes, DRAWS, T)
+    if right.shape[2] < LEAST_TEST:
+        return Advice(UNKNOWN, f"The test slice has {right.shape[2]} labels: too few.")
+    steps = np.log2(sizes)
     lean = (steps - steps.mean()) / ((steps - steps.mean()) ** 2).sum()  # least squares' slope is a weighted sum
     ahead = np.log2((labels + batch) / labels)
-    per_draw = ahead * (lean[0] * gains[0] + lean[1] * gains[1] + lean[2] * whole)  # (DRAWS, T) gain by test image
-    expected, low, high = _interval(per_draw, rng)
-    time = f", about {batch * seconds / 60:.1f} minutes" if seconds else ""
+    expected, low, high = _interval(ahead * lean[:, None, None] * right, rng)
+    time = f", about {batch * seconds / 60:.1f} minutes," if seconds else ""
     why = (
-        f"The next {batch} labels{time}, are expected to change the accuracy by {_points(expected)} points "
+        f"The next {batch} labels{time} are expected to change the accuracy by {_points(expected)} points "
         f"(95 % interval {_points(low)} to {_points(high)})"
     )
     if high < WORTH:
@@ -70,7 +71,7 @@ def picking_helps(correct: Correct, picked: Indices, random: Indices, seed: int)
     ]
     if sides[0].shape[1] < LEAST_TEST:
         return Advice(UNKNOWN, f"The test slice has {sides[0].shape[1]} labels: too few.")
-    expected, low, high = _interval(sides[0].astype(np.float64) - sides[1], rng)
+    expected, low, high = _interval(np.stack([sides[0].astype(np.float64), -sides[1].astype(np.float64)]), rng)
     why = (
         f"At {size} labels each, picked ones gave {_points(expected)} points of accuracy against random ones "
         f"(95 % interval {_points(low)} to {_points(high)})."
@@ -83,14 +84,19 @@ def _draws(correct: Correct, labels: int, size: int, rng: np.random.Generator) -
 
 
 def _interval(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, float, float]:
-    """Return mean and 95 % interval of (draws, T) values; draws and test images are resampled."""
-    draws, tests = values.shape
-    rows = rng.integers(draws, size=(RESAMPLES, draws))
-    columns = rng.integers(tests, size=(RESAMPLES, tests))
-    means = [float(values[row][:, column].mean()) for row, column in zip(rows, columns, strict=True)]
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(values.mean()), float(low), float(high)
+    """Return sum over sides of the mean, and its 95 % interval, of (sides, draws, T) values.
+
+    Draws are resampled on each side by itself; test images for all sides together.
+    """
+    sides, draws, tests = values.shape
+    sums = np.zeros(RESAMPLES)
+    columns = rng.multinomial(tests, np.full(tests, 1 / tests), size=RESAMPLES) / tests  # (RESAMPLES, T) weights
+    for side in range(sides):
+        rows = rng.multinomial(draws, np.full(draws, 1 / draws), size=RESAMPLES) / draws
+        sums += np.einsum("rd,dt,rt->r", rows, values[side], columns, optimize=True)
+    low, high = np.quantile(sums, (0.025, 0.975))
+    return float(values.mean(axis=(1, 2)).sum()), float(low), float(high)
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"
+    return f"{round(100 * share, 1) + 0.0:+.1f}"  # never -0.0

@@ -31,6 +31,7 @@ class Decoder:
     def __init__(self, processes: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.pool = ProcessPool(max_workers=processes, initializer=_limit, context=context)
+        self.pool.schedule(_ready)  # starts them: the first image does not wait for that
 
     def view(self, root: Path, path: str, side: int) -> bytes:
         """Return a JPEG of an image without its metadata. Errors: UnreadableImageError."""
@@ -48,9 +49,13 @@ class Decoder:
         return found
 
     def close(self) -> None:
-        """Stop the processes."""
-        self.pool.stop()  # type: ignore[no-untyped-call]
-        self.pool.join()
+        """Stop the processes: those at work are given a moment."""
+        self.pool.close()
+        try:
+            self.pool.join(2)
+        except TimeoutError:
+            self.pool.stop()  # type: ignore[no-untyped-call]
+            self.pool.join()
 
     def _result(self, future: Any) -> Any:
         try:
@@ -68,6 +73,10 @@ def _limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
+def _ready() -> None:
+    """Do nothing, in a process that has loaded what it needs."""
+
+
 def _inspect(root: Path, path: str) -> ImageInfo:
     return inspect(read_inside(root, path), MAX_PIXELS, keep=0)
 
@@ -75,6 +84,7 @@ def _inspect(root: Path, path: str) -> ImageInfo:
 def _view(root: Path, path: str, side: int) -> bytes:
     image = decode(read_inside(root, path), MAX_PIXELS)
     image.thumbnail((side, side))
+    image.info.clear()  # Pillow would write a comment and a profile of the old file into the new one
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY)  # a new file: nothing of the old one's metadata is in it
+    image.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()

@@ -86,8 +86,8 @@ class ProjectStore:
     """An open store. Reading is safe from any thread and process; only one process writes (see project.opened)."""
 
     def __init__(self, where: Path | str, read_only: bool = False) -> None:
-        self.name = str(where) if isinstance(where, Path) else sa.make_url(where).render_as_string(hide_password=True)
         self.engine = sqlite(where, read_only) if isinstance(where, Path) else _server(where)
+        self.name = str(where if isinstance(where, Path) else self.engine.url)  # a password in it shows as ***
 
     def transaction(self) -> Any:
         """Return a context manager with a connection: committed whole, or rolled back. Errors: InputError."""

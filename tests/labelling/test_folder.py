@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labelwise.data.decode import UnreadableImageError
+from labelwise.errors import InputError
+from labelwise.labelling.folder import new_images, read_inside, scan
+from pictures import write
+
+
+def test_a_folder_is_listed_with_what_is_in_it(tmp_path: Path) -> None:
+    for name in ("b/x.JPG", "a.png", "note.txt", ".hidden/y.png", ".z.png", "home/views/1.jpg", "drawing.svg"):
+        write(tmp_path / name, b"x")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    found = scan(tmp_path, tmp_path / "home")
+    assert [f.path for f in found] == ["a.png", "b/x.JPG", "drawing.svg", "gone.png"]
+    assert "No such file" in found[-1].problem
+
+
+def test_names_that_cannot_be_shown_are_listed_as_unreadable(tmp_path: Path) -> None:
+    write(tmp_path / "a\nb.png", b"x")
+    (tmp_path / "ok.png").write_bytes(b"x")
+    with open(bytes(tmp_path) + b"/\xff.png", "wb") as file:
+        file.write(b"x")
+    problems = {f.path: f.problem for f in scan(tmp_path, tmp_path / "home")}
+    assert problems["ok.png"] == ""
+    assert sum("rename it" in why for why in problems.values()) == 2
+    images = new_images(scan(tmp_path, tmp_path / "home"), [], 0)
+    assert sorted(image.status for image in images) == ["new", "unreadable", "unreadable"]
+
+
+def test_ids_are_a_random_order_that_depends_on_the_seed_alone(tmp_path: Path) -> None:
+    for i in range(40):
+        write(tmp_path / f"{i}.png", b"x")
+    found = scan(tmp_path, tmp_path / "home")
+    one, two = new_images(found, [], 1), new_images(found, [], 2)
+    assert [image.id for image in one] == list(range(1, 41))
+    assert [i.path for i in one] == [i.path for i in new_images(found, [], 1)] != [i.path for i in two]
+
+
+def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "secret.png", b"secret")
+    inside = tmp_path / "photos"
+    write(inside / "a.png", b"a")
+    (inside / "link.png").symlink_to(tmp_path / "secret.png")
+    (inside / "good.png").symlink_to(inside / "a.png")
+    assert read_inside(inside, "good.png") == b"a"
+    for path in ("../secret.png", "link.png", str(tmp_path / "secret.png")):
+        with pytest.raises(UnreadableImageError, match="leads out"):
+            read_inside(inside, path)
+    with pytest.raises(UnreadableImageError, match="no such file"):
+        read_inside(inside, "nothing.png")
+
+
+def test_a_folder_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read the folder"):
+        scan(tmp_path / "nothing", tmp_path)

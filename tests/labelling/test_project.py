@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.labelling.conftest import photos, said
+
+from labelwise.errors import InputError
+from labelwise.labelling.project import Project, made_or_opened, opened, random_slice, slice_size
+from pictures import encoded, picture, write
+
+
+def test_a_project_is_made_once_and_opened_again(tmp_path: Path) -> None:
+    folder, home = photos(tmp_path / "photos"), tmp_path / "home"
+    with made_or_opened(folder, home, None, ["cat", "dog"], {"budget": 10}) as first:
+        order = [image.path for image in first.store.images()]
+        assert sorted(order) == sorted(p.name for p in folder.iterdir())
+        assert order != sorted(order), "ids are in random order"
+    with made_or_opened(folder, home, None, ["cat", "fox"], {"budget": 12}) as second:
+        assert second.snapshot().classes == ["cat", "dog", "fox"]
+        assert [image.path for image in second.store.images()] == order
+        assert (second.settings.budget, second.settings.slice) == (12, first.settings.slice)
+    with opened(home) as third:
+        assert third.settings == second.settings
+
+
+@pytest.mark.parametrize(
+    ("classes", "why"), [(["a"], "at least two classes"), ([], "at least two classes"), (["a", "b\n"], "class name")]
+)
+def test_class_lists_that_cannot_be_used(tmp_path: Path, classes: list[str], why: str) -> None:
+    with (
+        pytest.raises(InputError, match=why),
+        made_or_opened(photos(tmp_path / "p", 3), tmp_path / "h", None, classes, {}),
+    ):
+        pass
+
+
+def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder, home, why in (
+        (tmp_path / "nowhere", tmp_path / "h", "is no folder"),
+        (tmp_path / "empty", tmp_path / "h", "holds no images"),
+        (photos(tmp_path / "p", 3), tmp_path / "p", "folder of its own"),
+    ):
+        with pytest.raises(InputError, match=why), made_or_opened(folder, home, None, ["a", "b"], {}):
+            pass
+    with pytest.raises(InputError, match="no labelling project"), opened(tmp_path / "nothing"):
+        pass
+
+
+def test_one_process_at_a_time(project: Project) -> None:
+    with pytest.raises(InputError, match="open in another"), opened(project.home):
+        pass
+
+
+def test_a_project_belongs_to_its_folder_but_follows_it(tmp_path: Path) -> None:
+    folder, home = photos(tmp_path / "photos", 5), tmp_path / "home"
+    with made_or_opened(folder, home, None, ["a", "b"], {}):
+        pass
+    with (
+        pytest.raises(InputError, match="is the project of"),
+        made_or_opened(photos(tmp_path / "q", 3), home, None, [], {}),
+    ):
+        pass
+    shutil.move(folder, tmp_path / "moved")
+    with made_or_opened(tmp_path / "moved", home, None, [], {}) as project:
+        assert all(image.status == "new" for image in project.store.images())
+    with pytest.raises(InputError, match="--seed"), made_or_opened(tmp_path / "moved", home, None, [], {"seed": 5}):
+        pass
+
+
+def test_images_come_and_go(project: Project) -> None:
+    first = [image.path for image in project.store.images()]
+    write(project.images / "new" / "x.png", encoded(picture(99)))
+    os.remove(project.images / first[3])
+    assert project.rescan() == (1, 1)
+    images = project.store.images()
+    assert [image.path for image in images] == [*first, "new/x.png"]
+    assert [image.status for image in images] == ["new"] * 3 + ["missing"] + ["new"] * 27
+    write(project.images / first[3], encoded(picture(5)))
+    assert project.rescan() == (0, 0)
+    assert project.store.images()[3].status == "new", "it is read again before it is used"
+
+
+def test_the_test_slice_stays_what_it_was(project: Project) -> None:
+    board, statuses = project.snapshot().board, ["ok"] * 30
+    size = project.settings.slice
+    before = random_slice(board, statuses, size)
+    assert before == list(range(1, size + 1))
+    event = said(before[0]).at(board.seq + 1, "t")
+    board.apply(event)
+    assert random_slice(board, statuses, size) == before
+    statuses[before[-1] - 1] = "unreadable"
+    after = random_slice(board, statuses, size)
+    assert len(after) == size
+    assert before[-1] not in after
+    board.apply(said(after[-1], purpose="picked").at(board.seq + 1, "t"))
+    assert after[-1] not in random_slice(board, statuses, size), "labelled for another reason"
+
+
+@pytest.mark.parametrize(
+    ("budget", "images", "size"), [(200, 1000, 100), (5000, 50_000, 500), (20, 1000, 10), (200, 50, 10), (2, 2, 1)]
+)
+def test_the_size_of_the_slice(budget: int, images: int, size: int) -> None:
+    assert slice_size(budget, images) == size
