@@ -32,6 +32,9 @@ export function write(node, text) {
 
 export const percent = (share) => `${Math.round(share * 100)}\u00a0%`;
 
+/** A probability: what is below one is never rounded up to certainty. */
+export const chance = (share) => (share < 1 && share > 0.995 ? ">\u00a099\u00a0%" : percent(share));
+
 export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
 /** "12 s", "3 min", "2 h": how long, in one number. */

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { busy, open, tell } from "./dialogs.js";
-import { $, count, el, percent } from "./dom.js";
+import { $, chance, count, el } from "./dom.js";
 import { keyOf } from "./keys.js";
 
 const SHOWN = 24;
@@ -63,7 +63,7 @@ export class Grid {
 
   tile({ image, probability }, i) {
     const tile = el("button", { type: "button", className: "tile", tabIndex: i ? -1 : 0, data: { image } },
-      el("img", { src: api.thumbOf(image), alt: "", loading: "eager" }), el("span", { className: "chance" }, percent(probability)),
+      el("img", { src: api.thumbOf(image), alt: "", loading: "eager" }), el("span", { className: "chance" }, chance(probability)),
       el("span", { className: "mark" }));
     this.paint(tile, i);
     return tile;

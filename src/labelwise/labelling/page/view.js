@@ -1,6 +1,6 @@
 // The image, why it is shown, and the buttons for its label.
 
-import { $, el, percent, write } from "./dom.js";
+import { $, chance, el, write } from "./dom.js";
 
 // No suggestion is shown with these; for a check, the model has seen the label, and "why" says what others think.
 const BLIND = new Set(["test", "random", "repeat", "check"]);
@@ -57,7 +57,7 @@ export class View {
   }
 
   suggests({ class: cls, probability }) {
-    return `Suggestion: ${this.state.className(cls)}, ${percent(probability)}`;
+    return `Suggestion: ${this.state.className(cls)}, ${chance(probability)}`;
   }
 
   /** The label that the image has now, where it is asked about again. */
