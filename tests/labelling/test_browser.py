@@ -106,9 +106,8 @@ def test_from_an_empty_project_to_an_export(opened: Opened, labelling: Labelling
     )
 
     page.wait_for_selector("#picture img")
-    page.wait_for_function(
-        "performance.getEntriesByType('resource').filter((r) => r.name.endsWith('/view')).length > 15"
-    )
+    fetched = "performance.getEntriesByType('resource').filter((entry) => entry.name.endsWith('/view')).length"
+    until(lambda: page.evaluate(fetched) > size + 3)  # after the reload: the rest of the slice, and what is ahead
     labelling.kill()  # at any moment: what waits in the page is sent to the next server
     person.label()
     person.label()

@@ -3,7 +3,7 @@
 import { Classes } from "./classes.js";
 import { Clock } from "./clock.js";
 import { focusStage, open, prepare } from "./dialogs.js";
-import { $, sleep, write } from "./dom.js";
+import { $, el, sleep, write } from "./dom.js";
 import { Finder } from "./finder.js";
 import { Finish } from "./finish.js";
 import { Grid } from "./grid.js";
@@ -48,7 +48,7 @@ function run(outbox) {
   };
   page.finder = new Finder({ state, choose: (id, stamp) => label(page, id, stamp) });
   page.classes = new Classes({ ...parts, changed: () => renew(page) });
-  page.settings = new Settings({ ...parts, renamed: () => { session.past = []; }, changed: () => renew(page) });
+  page.settings = new Settings({ ...parts, renamed: () => renamed(page), changed: () => renew(page) });
   const actions = actionsOf(page);
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-do]");
@@ -82,6 +82,7 @@ function follow(page) {
     undoButton(page);
   };
   project.addEventListener("change", () => {
+    if (!project.trouble) $("signed-out").close(); // the link was opened again elsewhere
     redraw();
     panel.draw();
     view.show({ stamp: null });
@@ -164,7 +165,7 @@ function wording({ state: project }, { kind, class: cls }) {
 /** One announcement for the result of a key and the new image. */
 function announce(page, next) {
   const text = [page.saying ? `${page.saying}.` : "", next].filter(Boolean).join(" ");
-  if (text) write($("live"), text.charAt(0).toUpperCase() + text.slice(1));
+  if (text) speak("live", text.charAt(0).toUpperCase() + text.slice(1));
   page.saying = "";
 }
 
@@ -173,12 +174,17 @@ let hiding = 0;
 function said(page, text) {
   page.saying = "";
   show(text, false);
-  write($("live"), text);
+  speak("live", text);
 }
 
 function warn(text) {
   show(text, true);
-  write($("alert"), text);
+  speak("alert", text);
+}
+
+/** A new element each time: the same words twice are said twice. */
+function speak(id, text) {
+  $(id).replaceChildren(el("p", {}, text));
 }
 
 function show(text, bad) {
@@ -204,6 +210,12 @@ function toggleSuggestions(page) {
 
 function drawSuggestions() {
   write($("suggestions").firstElementChild, options.suggestions ? "Hide suggestions" : "Show suggestions");
+}
+
+/** Another person: other answers to undo, other images. */
+function renamed(page) {
+  page.session.past = [];
+  renew(page);
 }
 
 /** Forgets the offers held and asks for new ones, after something changed what should be offered. */
