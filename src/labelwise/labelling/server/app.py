@@ -110,8 +110,9 @@ def _labelling(app: FastAPI, desk: Desk, views: Views) -> None:
     @app.get("/api/next")
     def next_images(annotator: Person, n: Count = 8, have: Ids = "") -> dict[str, Any]:
         held = [int(word) for word in have.split(",") if word and len(word) < 10]
-        found = desk.next(annotator, n, held)
-        return {"phase": status.phase(desk, annotator), "offers": [status.offered(desk, offer) for offer in found]}
+        with desk.lock:  # the phase fits the offers
+            found = desk.next(annotator, n, held)
+            return {"phase": status.phase(desk, annotator), "offers": [status.offered(desk, offer) for offer in found]}
 
     @app.post("/api/answers")
     def answers(form: Answers) -> Response:

@@ -1,0 +1,86 @@
+// What stands in the image's place when there is none: reading, nothing to offer, done; and the export.
+
+import * as api from "./api.js";
+import { busy, open, tell } from "./dialogs.js";
+import { $, accuracyParts, count, el, span } from "./dom.js";
+
+export class Finish {
+  constructor({ state, prefetch, outbox }) {
+    Object.assign(this, { state, prefetch, outbox });
+    this.drawn = "";
+    $("export-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.write(new FormData($("export-form")).get("format"));
+    });
+  }
+
+  /** Shows or hides it; true when there is no image to show. */
+  draw(current) {
+    const [title, lines, buttons] = current ? ["", [], []] : this.content();
+    const drawn = JSON.stringify([title, lines, buttons]);
+    $("finish").hidden = !title;
+    $("stage").hidden = Boolean(title);
+    $("dock").classList.toggle("idle", Boolean(title));
+    if (drawn === this.drawn) return;
+    this.drawn = drawn;
+    $("finish-title").textContent = title;
+    $("finish-lines").replaceChildren(...lines.map((line) => el("p", {}, line)));
+    $("finish-buttons").replaceChildren(...buttons.map(([action, text], i) => el("button", {
+      type: "button", className: i ? "" : "main", data: { do: action },
+    }, text)));
+  }
+
+  content() {
+    const { data } = this.state;
+    const { phase } = this.prefetch;
+    if (!data) return ["Opening the project...", [], []];
+    if (this.prefetch.trouble) return ["Waiting for the server", ["The next images come as soon as it answers again."], [["retry", "Try now"]]];
+    if (!data.project.images) {
+      return data.work.length ? ["Reading the images...", ["The first ones can be labelled in a moment."], []]
+        : ["No images yet", ["There is no readable image in this folder. Put some into it, and look again."], [["rescan", "Look again"]]];
+    }
+    if (phase === "done") return this.summary(data);
+    if (phase === "nothing") return this.nothing(data);
+    return ["Getting the next image...", [], []];
+  }
+
+  summary(data) {
+    const lines = [`${count(this.state.done, "image")} labelled of a budget of ${data.project.budget.toLocaleString("en")}.`];
+    if (data.accuracy) {
+      const [number, sample, interval] = accuracyParts(data.accuracy);
+      lines.push(`The model is right on ${number} of its test images: ${sample.slice(3)}, 95 % interval ${interval.slice(1, -1)}.`);
+    }
+    if (data.seconds_per_label !== null) {
+      lines.push(`${data.seconds_per_label.toFixed(1)} s a label, ${span(data.seconds_per_label * this.state.done)} in all.`);
+    }
+    if (data.consistency?.asked) {
+      lines.push(`${data.consistency.same} of ${count(data.consistency.asked, "repeated image")} got the same label again.`);
+    }
+    if (data.advice) lines.push(data.advice.why);
+    const review = data.review ? [["review", `Review ${count(data.review, "disagreement")}`]] : [];
+    return ["Done", lines, [["export", "Export the labels"], ...review, ["settings", "Raise the budget"]]];
+  }
+
+  nothing(data) {
+    const lines = ["Every image is labelled, or is with somebody else at the moment. New ones appear here by themselves."];
+    const review = data.review ? [["review", `Review ${count(data.review, "disagreement")}`]] : [];
+    return ["Nothing left to label now", lines, [...review, ["export", "Export the labels"], ["rescan", "Look for new images"]]];
+  }
+
+  showExport() {
+    open("export");
+    $("export-path").hidden = true;
+  }
+
+  write(format) {
+    return busy("export", async () => {
+      $("export-path").hidden = true;
+      await this.outbox.flush();
+      if (this.outbox.size) throw new Error(`${count(this.outbox.size, "label")} not sent yet: export when the server answers again.`);
+      const { path, note } = await api.exportTo(format);
+      tell("export", note);
+      $("export-path").textContent = path;
+      $("export-path").hidden = false;
+    }, "Writing...");
+  }
+}

@@ -1,0 +1,90 @@
+// Settings of the project (budget) and of this browser (name, suggestions, keys), and the first question for a name.
+
+import * as api from "./api.js";
+import { busy, open, tell } from "./dialogs.js";
+import { $, count } from "./dom.js";
+import { recall, remember } from "./memory.js";
+
+const HERE = new Set(["127.0.0.1", "localhost", "[::1]"]);
+
+export class Options {
+  constructor() {
+    this.name = recall("name");
+    this.suggestions = recall("suggestions", true);
+    this.keys = recall("keys", true);
+  }
+
+  get annotator() {
+    return this.name ?? "me";
+  }
+
+  set(key, value) {
+    this[key] = value;
+    remember(key, value);
+  }
+}
+
+export class Settings {
+  /** `renamed()` after another name, `changed()` after anything else. */
+  constructor({ options, state, outbox, renamed, changed }) {
+    Object.assign(this, { options, state, outbox, renamed, changed });
+    $("settings-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.save();
+    });
+    $("name-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.rename($("name").value);
+      $("name-dialog").close();
+    });
+    $("name-dialog").addEventListener("close", () => this.options.name ?? this.options.set("name", "me"));
+    $("rescan").addEventListener("click", () => this.rescan());
+  }
+
+  show() {
+    open("settings");
+    $("set-budget").value = this.state.data?.project.budget ?? "";
+    $("set-name").value = this.options.annotator;
+    $("set-suggestions").checked = this.options.suggestions;
+    $("set-keys").checked = this.options.keys;
+  }
+
+  save() {
+    return busy("settings", async () => {
+      this.options.set("suggestions", $("set-suggestions").checked);
+      this.options.set("keys", $("set-keys").checked);
+      this.rename($("set-name").value);
+      const budget = Number($("set-budget").value);
+      if (budget !== this.state.data?.project.budget) await api.settings({ budget });
+      tell("settings", "Saved.");
+      this.changed();
+    });
+  }
+
+  rename(text) {
+    const name = text.trim() || "me";
+    if (name === this.options.name) return;
+    const other = name !== this.options.annotator;
+    this.options.set("name", name);
+    if (other) this.renamed();
+  }
+
+  /** Asks for a name once, where labels may come from several people. */
+  askName() {
+    if (this.options.name !== null || document.querySelector("dialog[open]")) return;
+    const { people, project } = this.state.data;
+    const several = project.overlap > 1 || (people ?? []).some(({ name }) => name !== "me") || !HERE.has(location.hostname);
+    if (several) {
+      open("name-dialog");
+      $("name").focus();
+    }
+  }
+
+  rescan() {
+    return busy("settings", async () => {
+      const { added, missing } = await api.rescan();
+      tell("settings", `${count(added, "new image")}${missing ? `, ${missing} missing` : ""}.`);
+      this.changed();
+    }, "Looking for new images...");
+  }
+}

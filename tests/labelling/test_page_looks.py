@@ -1,0 +1,155 @@
+"""The page's looks and ways in: numbers in words, phone, both themes, keyboard alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from labelling.browser import Opened, browser, faint, opened, press, project, start, until
+from labelling.page_server import FakeProject
+
+__all__ = ["browser", "opened", "press", "project", "start"]  # fixtures, and what the tests use
+
+TWELVE = (
+    "plane",
+    "car",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+    "great grebe",
+    "traffic light",
+)
+NUMBERS: dict[str, Any] = {
+    "accuracy": {"value": 0.81, "low": 0.72, "high": 0.88, "n": 100},
+    "model": {"round": 3, "labels": 45, "age_seconds": 12.0, "training": True},
+    "work": [{"what": "reading images", "done": 300, "total": 1000}],
+    "curve": [
+        {"round": 0, "labels": 20, "accuracy": 0.6, "low": 0.5, "high": 0.69},
+        {"round": 1, "labels": 40, "accuracy": 0.81, "low": 0.72, "high": 0.88},
+    ],
+    "advice": {"say": "stop", "why": "The next 20 labels take 28 seconds and should bring 0.1 points."},
+    "helping": {"say": "yes", "why": "At 24 labels each: 79 % and 74 %."},
+    "consistency": {"same": 9, "asked": 10},
+    "agreement": {"cohen": 0.8, "fleiss": None, "images": 20},
+}
+
+
+def test_the_numbers_in_words(opened: Opened, project: FakeProject, start: Any) -> None:
+    project.state = {**NUMBERS, "seconds_per_label": 1.4, "minutes_left": 3.2}
+    page = opened(start(project))
+    texts = [text.replace("\xa0", " ") for text in page.locator("#numbers li").all_inner_texts()]
+    assert texts[:3] == ["1.4 s a label", "3 min left", "81 % right on 100 random images (72 to 88)"]
+    assert texts[3] == "12 s old model, training the next"
+    assert page.locator("#work").inner_text() == "Reading images: 300 of 1,000"
+    panel = page.locator("#panel").inner_text()
+    for words in ("You can stop", "should bring 0.1 points", "At 24 labels each", "9 of 10 repeated images"):
+        assert words in panel
+    page.get_by_text("The numbers as a table").click()
+    assert page.locator("#panel tbody tr").all_inner_texts()[1].replace("\xa0", " ").split("\t") == [
+        "40",
+        "81 %",
+        "72 % to 88 %",
+    ]
+    assert "81" in page.locator("svg.curve").get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_needs_no_keys_and_no_sideways_scroll(opened: Opened, start: Any, scheme: str) -> None:
+    project = FakeProject(classes=TWELVE, test=0)
+    project.state = {**NUMBERS, "seconds_per_label": 1.4, "minutes_left": 3.2, "review": 2}
+    page = opened(start(project), phone=True, color_scheme=scheme)
+    small = """[...document.querySelectorAll("button, [role=option]")].filter((it) => it.checkVisibility())
+      .map((it) => {
+        const {width, height} = it.getBoundingClientRect(); return [it.innerText, width, height];
+    }).filter(([, width, height]) => width < 44 || height < 44)"""
+    wide = "document.documentElement.scrollWidth > innerWidth"
+    assert page.evaluate(small) == []
+    assert not page.evaluate(wide)
+    page.get_by_role("button", name="bird").tap()
+    page.get_by_role("button", name="3 more").tap()
+    page.get_by_role("option", name="truck").tap()
+    until(lambda: project.labels() == {1: 2, 2: 9})
+    page.get_by_role("button", name="Undo").tap()
+    until(lambda: project.labels() == {1: 2})
+    for name in ("Grid", "Review", "Classes", "Export", "Settings", "Keys"):
+        page.get_by_role("button", name="Menu").tap()
+        page.locator("#menu").get_by_role("button", name=name).tap()
+        page.wait_for_timeout(100)
+        assert not page.evaluate(wide), name
+        assert page.evaluate(small) == [], name
+        page.locator("dialog[open]").get_by_role("button", name="Close").tap()
+    page.get_by_role("button", name="Menu").tap()
+    page.get_by_role("button", name="Progress, learning curve").tap()
+    assert page.locator("svg.curve").is_visible()
+    assert not page.evaluate(wide)
+    page.get_by_role("button", name="Close the panel").tap()
+    assert faint(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast_in_both_themes(opened: Opened, project: FakeProject, start: Any, scheme: str) -> None:
+    project.state = {
+        **NUMBERS,
+        "seconds_per_label": 1.4,
+        "minutes_left": 3.2,
+        "review": 2,
+        "problem": "The model failed.",
+    }
+    page = opened(start(project), color_scheme=scheme)
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(20, 23, 27)") == (scheme == "dark")
+    assert faint(page) == []
+    for name in ("classes", "export", "settings", "help", "review"):
+        page.evaluate("(name) => document.querySelector(`[data-do=${name}]`).click()", name)
+        page.wait_for_timeout(60)
+        assert faint(page) == [], name
+
+
+def test_the_keyboard_alone_reaches_everything(opened: Opened, project: FakeProject, start: Any) -> None:
+    page = opened(start(project))
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate(
+                "document.activeElement.dataset.do ?? document.activeElement.dataset.class ?? document.activeElement.id"
+            )
+        )
+    assert {
+        "grid",
+        "review",
+        "classes",
+        "export",
+        "settings",
+        "help",
+        "panel",
+        "stage",
+        "0",
+        "3",
+        "unsure",
+        "skip",
+        "undo",
+    } <= reached
+    page.focus("[data-do=help]")
+    page.keyboard.press("Enter")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("1")  # in a dialog, digits are not labels
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "stage"
+    page.focus("#classes [data-class='2']")
+    page.keyboard.press("Enter")
+    until(lambda: project.labels() == {1: 2})
+    page.keyboard.down("1")
+    page.keyboard.down("1")  # a key held down labels once
+    page.keyboard.up("1")
+    until(lambda: len(project.labels()) == 2)
+    page.wait_for_timeout(100)
+    assert project.labels() == {1: 2, 2: 0}
+    page.keyboard.press("Control+1")
+    assert len(project.events) == 2
