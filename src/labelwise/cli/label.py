@@ -47,7 +47,7 @@ def label(
         typer.Option("--db", metavar="URL", help="Keep labels in PostgreSQL: postgresql+psycopg://USER@HOST/DATABASE."),
     ] = None,
     port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="The page's port; a free one by default.")
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="The page's port; the last one or a free one.")
     ] = 0,
     allow_remote: Annotated[
         str | None,

@@ -23,7 +23,8 @@ LOOPBACK = "127.0.0.1"
 def serve(project: Project, port: int, remote: str | None, password: str, ready: Callable[[str], None]) -> None:
     """Serve a project's page; `ready` is called with its address as soon as it answers.
 
-    port: 0 for a free one; remote: the name or address that other machines use, with a password, or None for this
+    port: 0 for the project's last one, or a free one if that is taken: what a browser has not sent yet waits for the
+    same address; remote: the name or address that other machines use, with a password, or None for this
     machine alone. Errors: InputError for a port that is taken or an address that is not this machine's.
     """
     listener = bind(remote or LOOPBACK, port)
