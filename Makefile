@@ -31,6 +31,7 @@ docs: $(STAMP)
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks.training $(if $(DATA),--data '$(DATA)')
 	$(BIN)/python -m benchmarks.acquisition
+	$(BIN)/python -m benchmarks.labelling
 
 $(STAMP)-bench: $(STAMP)
 	@echo "Installing Baal and scikit-activeml, to compare with: a minute"

@@ -1,4 +1,4 @@
-"""How long the labelling page keeps people waiting: `python -m benchmarks.labelling`; writes docs/benchmarks-labelling.md.
+"""How long the labelling page keeps people waiting; writes docs/benchmarks-labelling.md.
 
 First image: from the command to the first picture in hand, for 1,000 and 50,000 photos. Rounds: the engine's round over
 50,000 embeddings. Keys: from the key to the frame that shows the next image, in Chromium, while rounds run.
@@ -26,6 +26,7 @@ from labelwise.labelling.messages import Job, Judged, Picked
 from labelwise.labelling.training import Trainer
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks-labelling.md"
+TEXT = Path(__file__).with_suffix(".md")
 CLASSES = [f"class {k}" for k in range(8)]
 ROWS, FEATURES, LABELS, TESTS = 50_000, 1_280, 500, 100
 KEYS, SECONDS_A_KEY = 300, 0.4
@@ -153,25 +154,15 @@ def _machine() -> str:
 def _page(
     small: list[float], large: list[float], picked: float, judged: float, took: np.ndarray[Any, Any], ran: int
 ) -> str:
-    median, high, most = np.median(took), np.quantile(took, 0.99), took.max()
-    return f"""# Benchmarks: labelling
-
-By `python -m benchmarks.labelling`, on {_machine()}. Seconds differ from machine to machine.
-
-| what | measured | aim |
-|---|---|---|
-| the command to the first image, 1,000 photos (three times, the slowest) | {max(small):.1f} s | 3 s |
-| the command to the first image, 50,000 photos (three times, the slowest) | {max(large):.1f} s | 10 s |
-| training on {LABELS} labels, scoring 50,000 embeddings of {FEATURES} features and new picks | {picked:.2f} s | 2 s |
-| the same, with stop advice, the comparison with random and suspicious labels | {judged:.1f} s | |
-| from the key to the frame with the next image, {len(took)} labels, 50,000 images in the pool: median | {median:.0f} ms | |
-| the same, 99th percentile | {high:.0f} ms | 50 ms |
-| the same, the slowest | {most:.0f} ms | |
-
-The photos are synthetic, 64 pixels a side. Keys were pressed every {SECONDS_A_KEY} s in a headless Chromium, at 1280 x 800, while the images were
-read and embedded behind and {ran} rounds were trained. `first image` includes starting Python; the folder was written just before, so it was in
-the system's cache.
-"""
+    values = {
+        "MACHINE": _machine(), "SMALL": f"{max(small):.1f}", "LARGE": f"{max(large):.1f}", "PICKED": f"{picked:.2f}",
+        "JUDGED": f"{judged:.1f}", "MEDIAN": f"{np.median(took):.0f}", "HIGH": f"{np.quantile(took, 0.99):.0f}",
+        "MOST": f"{took.max():.0f}", "KEYS": str(len(took)), "ROUNDS": str(ran),
+    }  # fmt: skip
+    text = TEXT.read_text()
+    for name, value in values.items():
+        text = text.replace(f"<{name}>", value)
+    return text
 
 
 if __name__ == "__main__":

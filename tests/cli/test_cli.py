@@ -194,12 +194,12 @@ def test_a_full_disk_is_one_line_and_loses_nothing(out: Path, tmp_path: Path) ->
     """SQLite is told that its file may not grow beyond a few pages, which is what a full disk looks like to it."""
     script = (
         "import sys, sqlalchemy as sa\n"
-        "from labelwise import records\n"
-        "durable = records._durable\n"
+        "from labelwise import database\n"
+        "durable = database._durable\n"
         "def small(connection, record):\n"
         "    durable(connection, record)\n"
         "    connection.execute('PRAGMA max_page_count=60')\n"
-        "records._durable = small\n"
+        "database._durable = small\n"
         "from labelwise.cli import main\n"
         "main()"
     )
