@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+STUDIO := $(VENV)-label-studio/.installed
 
 .PHONY: demo test check format docs bench clean
 
@@ -10,7 +11,7 @@ demo: $(STAMP)
 	$(BIN)/labelwise run studies/digits.yaml --out out/demo
 	$(BIN)/labelwise report out/demo
 
-test: $(STAMP)
+test: $(STAMP) $(STUDIO)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)
@@ -34,6 +35,13 @@ bench: $(STAMP)-bench
 $(STAMP)-bench: $(STAMP)
 	@echo "Installing Baal and scikit-activeml, to compare with: a minute"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	@touch $@
+
+# Label Studio's own parser and converter, which exports are checked by; they need an older NumPy than ours
+$(STUDIO):
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "Installing label-studio-sdk into $(@D), for tests of the exchange formats"
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check label-studio-sdk==2.1.2
 	@touch $@
 
 $(STAMP): pyproject.toml

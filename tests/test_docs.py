@@ -20,6 +20,7 @@ from labelwise.analysis.results import COLUMNS
 from labelwise.cli import app
 from labelwise.config import Study, load_study
 from labelwise.data.sources import SOURCES
+from labelwise.labelling.exchange import FORMATS, pick, sheet
 from labelwise.models.backbone import torch_threads
 from labelwise.strategies import STRATEGIES
 from labelwise.threads import one_thread
@@ -38,16 +39,17 @@ def commands() -> dict[str, set[str]]:
 
 
 def test_every_command_and_option_is_documented() -> None:
+    documents = "\n".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
     for name, options in commands().items():
-        assert f"labelwise {name}" in README
+        assert f"labelwise {name}" in documents
         for option in options - {"--help"}:
-            assert option in README, f"{name} {option}"
+            assert option in documents, f"{name} {option}"
 
 
 def test_commands_in_documents_exist() -> None:
     known = commands()
     text = "\n".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
-    used = re.findall(r"^ {4}labelwise ([a-z]+)(.*)$", text, re.MULTILINE)
+    used = re.findall(r"^ {4}labelwise ([a-z-]+)(.*)$", text, re.MULTILINE)
     assert used
     for name, rest in used:
         assert name in known
@@ -90,6 +92,12 @@ def test_every_column_strategy_and_source_is_documented() -> None:
     for name in STRATEGIES:
         assert f"`{name}`" in README, name
     assert len(SOURCES) >= 7
+
+
+def test_every_exchange_format_and_column_is_documented() -> None:
+    text = (ROOT / "docs" / "exchange.md").read_text()
+    for name in (*FORMATS, *sheet.COLUMNS, *sheet.STATUSES, *pick.PICKED, *pick.PREDICTED):
+        assert f"`{name}`" in text, name
 
 
 def blocks(language: str) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -39,23 +40,20 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def postgresql() -> Iterator[Callable[[], str]]:
     """A real PostgreSQL server; a call makes an empty database and returns its address."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     where = found[-1].parent if found else Path(shutil.which("initdb") or "/nowhere/initdb").parent
     if not (where / "initdb").exists():
         pytest.skip("no PostgreSQL here: apt-get install postgresql (CI does)")
-    data = tmp_path_factory.mktemp("postgresql")
+    data = Path(tempfile.mkdtemp(prefix="labelwise-postgresql-"))  # pytest's own folders are closed to other users
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     user: list[str] = []
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         user = ["runuser", "-u", "postgres", "--"]
-        for path in (data, *list(data.parents)[:3]):
-            path.chmod(path.stat().st_mode | 0o011)
         shutil.chown(data, "postgres")
-        data.chmod(0o700)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
     subprocess.run([*user, where / "initdb", "-D", data, "-U", "people", "-A", "trust"], check=True, **quiet)  # type: ignore[call-overload]
     options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1"
@@ -72,3 +70,4 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[]
 
     yield make
     subprocess.run([*control, "-m", "immediate", "stop"], check=False, **quiet)  # type: ignore[call-overload]
+    shutil.rmtree(data, ignore_errors=True)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import errno
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from labelwise.cli import exchange
 from labelwise.cli.label import label
+from labelwise.cli.options import As, Format
 from labelwise.errors import InputError
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's, which newer versions of typer hold themselves
@@ -27,14 +28,6 @@ app = typer.Typer(
 )
 
 
-class Format(StrEnum):
-    """How tables are printed."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-
-
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study's configuration.")]
 Data = Annotated[
     str | None, typer.Option("--data", metavar="DIR", help="Stands for the study's `data`: a path or a source's name.")
@@ -44,7 +37,6 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change one key: a dotted path and a YAML value. Repeatable."),
 ]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder that a study was run into.")]
-As = Annotated[Format, typer.Option("--format", help="For people, spreadsheets or programs.")]
 
 
 def _version(asked: bool) -> None:
@@ -238,6 +230,8 @@ def doctor(format_: As = Format.table) -> None:
 
 
 app.command()(label)
+for _name, _command in exchange.COMMANDS.items():
+    app.command(_name)(_command)
 
 
 def main() -> None:

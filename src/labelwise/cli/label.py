@@ -60,7 +60,7 @@ def label(
 ) -> None:  # fmt: skip
     """Label a folder of images on a page in the browser; the next ones are picked as you go."""
     changes = _changes(budget, strategy, suggest, overlap, backbone, weights, seed)
-    password = _password(allow_remote)
+    password = remote_password(allow_remote)
     names = [name.strip() for name in classes.split(",") if name.strip()]
     home = project or folder.parent / f"{folder.resolve().name}.labelwise"
     from labelwise.labelling.project import made_or_opened
@@ -109,7 +109,8 @@ def _check_suggest(suggest: str) -> None:
         raise InputError(f"--suggest: there is no file {path}; give CSV or Parquet with a column path and one a class")
 
 
-def _password(remote: str | None) -> str:
+def remote_password(remote: str | None) -> str:
+    """Return the password that lets others in, "" where nobody else is. Errors: InputError for none or a short one."""
     password = os.environ.get(PASSWORD, "") if remote else ""
     if remote and len(password) < 8:
         raise InputError(f"--allow-remote needs a password of 8 characters or more in the variable {PASSWORD}")

@@ -50,7 +50,7 @@ class Decoder:
 
     def close(self) -> None:
         """Stop the processes: those at work are given a moment."""
-        self.pool.close()
+        self.pool.close()  # type: ignore[no-untyped-call]
         try:
             self.pool.join(2)
         except TimeoutError:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image as Picture
@@ -20,6 +20,9 @@ from labelwise.labelling.folder import read_inside
 from labelwise.labelling.messages import Work
 from labelwise.labelling.store import Image
 from labelwise.threads import cores
+
+if TYPE_CHECKING:
+    from labelwise.models.backbone import Backbone
 
 CHUNK = 64
 """Images between two reports."""
@@ -100,9 +103,9 @@ def _all_small(work: Work) -> bool:
 
 def _embed(work: Work, say: Say) -> None:
     """Embed all images by id, going on where an earlier process stopped; unreadable ones get the embedding of grey."""
-    from labelwise.config import Learner, digest
+    from labelwise.config import Learner
     from labelwise.models.backbone import load_backbone
-    from labelwise.models.embeddings import LAYOUT, resume
+    from labelwise.models.embeddings import resume
 
     backbone = load_backbone(
         Learner.model_validate(
@@ -111,7 +114,7 @@ def _embed(work: Work, say: Say) -> None:
     )
     small = _all_small(work)
     images = image_set(work.root, work.images, small)
-    folder = work.cache / f"embeddings-{digest(LAYOUT, backbone.fingerprint, str(small), backbone.device.type)}"
+    folder = embeddings_folder(work.cache, backbone, small)
     folder.mkdir(parents=True, exist_ok=True)
     path = str(folder / "values.f16")
 
@@ -123,6 +126,14 @@ def _embed(work: Work, say: Say) -> None:
     resume(folder, images, backbone, progress, EMBEDDED_AT_ONCE)
     say("work", ("embedding images", len(images), len(images)))
     say("embedded", (path, len(images), backbone.features))
+
+
+def embeddings_folder(cache: Path, backbone: Backbone, small: bool) -> Path:
+    """Return where a project keeps the embeddings of its images; other weights or another device have another place."""
+    from labelwise.config import digest
+    from labelwise.models.embeddings import LAYOUT
+
+    return cache / f"embeddings-{digest(LAYOUT, backbone.fingerprint, str(small), backbone.device.type)}"
 
 
 def image_set(root: Path, images: Sequence[Image], small: bool) -> ImageSet:

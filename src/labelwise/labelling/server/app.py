@@ -6,15 +6,16 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
+from starlette.exceptions import HTTPException
 
 from labelwise.data.decode import UnreadableImageError
 from labelwise.errors import InputError
 from labelwise.labelling import status
 from labelwise.labelling.desk import Desk
-from labelwise.labelling.server.forms import Answers, ClassChange, Export, Login, NewSettings, Nothing
+from labelwise.labelling.server.forms import Answers, ClassChange, Export, Login, NewSettings, Nothing, Problem
 from labelwise.labelling.server.guard import Access, Guard
 from labelwise.labelling.server.views import Views
 
@@ -22,6 +23,11 @@ PAGE = Path(__file__).parent.parent / "page"
 KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
          ".css": "text/css; charset=utf-8"}  # fmt: skip
 KEEP = {"cache-control": "private, max-age=86400"}
+REFUSALS: dict[int | str, str] = {
+    400: "no JSON", 401: "no cookie, or a wrong password", 403: "a write from elsewhere", 404: "not there",
+    405: "no such method", 409: "refused, with the reason", 413: "too large", 415: "no JSON",
+    421: "another host's name", 422: "not as described", 507: "nothing could be written; try again",
+}  # fmt: skip
 SLOW = 1.0
 """Seconds that a wrong password costs."""
 Person = Annotated[str, Query(min_length=1, max_length=100)]
@@ -29,9 +35,18 @@ Count = Annotated[int, Query(ge=1, le=100)]
 Ids = Annotated[str, Query(max_length=2000, pattern=r"^[\d,]*$")]
 
 
+class Jpeg(Response):
+    """A picture."""
+
+    media_type = "image/jpeg"
+
+
 def make_app(desk: Desk, access: Access, views: Views) -> Guard:
     """Return the ASGI application of a project, behind its guard."""
-    app = FastAPI(title="labelwise", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app = FastAPI(
+        title="labelwise", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",
+        responses={code: {"model": Problem, "description": said} for code, said in REFUSALS.items()},
+    )  # fmt: skip
     _errors(app)
     _page(app, access)
     _labelling(app, desk, views)
@@ -45,10 +60,6 @@ def _errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def _http(_: Request, error: HTTPException) -> Response:
         return JSONResponse({"error": str(error.detail)}, error.status_code)
-
-    @app.exception_handler(404)
-    def _missing(_: Request, error: Exception) -> Response:
-        return JSONResponse({"error": str(getattr(error, "detail", "") or "there is nothing here")}, 404)
 
     @app.exception_handler(RequestValidationError)
     def _form(_: Request, error: RequestValidationError) -> Response:
@@ -111,12 +122,12 @@ def _labelling(app: FastAPI, desk: Desk, views: Views) -> None:
             return JSONResponse({"error": " ".join(str(error).split())}, 507)
         return JSONResponse({"accepted": accepted, "refused": refused})
 
-    @app.get("/api/images/{image}/{size}")
+    @app.get("/api/images/{image}/{size}", response_class=Jpeg)
     def picture(image: int, size: str) -> Response:
         if size not in views.sides:
             raise HTTPException(404, f"there is no size '{size}'; known: {', '.join(views.sides)}")
         try:
-            return Response(views.get(image, desk.path(image), size), media_type="image/jpeg", headers=KEEP)
+            return Jpeg(views.get(image, desk.path(image), size), headers=KEEP)
         except UnreadableImageError as error:
             desk.unreadable(image, str(error))
             raise HTTPException(404, str(error)) from None

@@ -26,9 +26,15 @@ def _one_class(value: object) -> object:
     return value
 
 
+def _uuid(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a uuid is a text such as 123e4567-e89b-42d3-a456-426614174000")
+    return str(UUID(value))
+
+
 Id = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-Uuid = Annotated[str, Field(max_length=36), BeforeValidator(lambda value: str(UUID(value)))]
+Uuid = Annotated[str, Field(max_length=36), BeforeValidator(_uuid)]
 
 
 class Answer(Form):
@@ -101,3 +107,9 @@ class Login(Form):
 
 class Nothing(Form):
     """An empty object."""
+
+
+class Problem(BaseModel):
+    """Every refusal: one line that says what is wrong."""
+
+    error: str

@@ -10,8 +10,11 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
+from starlette.exceptions import HTTPException
+
 LARGEST = 2**20
 """Bytes of a request's body, at most."""
+TOO_LARGE = f"a request has at most {LARGEST >> 20} MiB"
 OPEN = ("/login", "/page/style.css", "/page/login.js", "/page/icon.svg")
 """What is shown to people who have not logged in."""
 POLICY = (
@@ -44,10 +47,6 @@ class Access:
     def set_cookie(self) -> str:
         """Return the header's value that lets a browser in."""
         return f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
-
-
-class _TooLargeError(Exception):
-    pass
 
 
 class Guard:
@@ -102,35 +101,28 @@ class Guard:
             return 415, "send JSON: Content-Type: application/json"
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > LARGEST:
-            return 413, f"a request has at most {LARGEST >> 20} MiB"
+            return 413, TOO_LARGE
         return 0, ""
 
     async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with a limit on its body, and its answer back with our headers."""
         size = 0
-        started = False
 
         async def counted() -> MutableMapping[str, Any]:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
             if size > LARGEST:
-                raise _TooLargeError
+                raise HTTPException(413, TOO_LARGE)  # the app answers with it
             return message
 
         async def guarded(message: MutableMapping[str, Any]) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 kept = [(name, value) for name, value in message["headers"] if name.decode().lower() not in HEADERS]
                 message["headers"] = kept + [(name.encode(), value.encode()) for name, value in HEADERS.items()]
             await send(message)
 
-        try:
-            await self.app(scope, counted, guarded)
-        except _TooLargeError:
-            if not started:
-                await _answer(send, 413, f"a request has at most {LARGEST >> 20} MiB", {})
+        await self.app(scope, counted, guarded)
 
 
 def _cookie(headers: dict[str, str], name: str) -> str:

@@ -26,7 +26,7 @@ def serve(project: Project, port: int, remote: str | None, password: str, ready:
     port: 0 for a free one; remote: the name or address that other machines use, with a password, or None for this
     machine alone. Errors: InputError for a port that is taken or an address that is not this machine's.
     """
-    listener = _bind(remote or LOOPBACK, port)
+    listener = bind(remote or LOOPBACK, port)
     port = listener.getsockname()[1]
     names = [remote] if remote else [LOOPBACK, "localhost"]
     hosts = frozenset(f"{name}:{port}" for name in names) | frozenset(names if port == 80 else ())
@@ -39,6 +39,7 @@ def serve(project: Project, port: int, remote: str | None, password: str, ready:
     )  # fmt: skip
     server = uvicorn.Server(config)
     address = f"http://{names[0]}:{port}/" + ("" if password else f"?token={access.token}")
+    threading.Thread(target=lambda: views.decoder, daemon=True).start()  # the first image does not wait for it
     threading.Thread(target=_tell, args=(server, lambda: ready(address)), daemon=True).start()
     desk.start()
     try:
@@ -54,7 +55,8 @@ def _tell(server: uvicorn.Server, ready: Callable[[], None]) -> None:
     ready()
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening address. Errors: InputError for a port that is taken, or an address of another machine."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.socket(family)

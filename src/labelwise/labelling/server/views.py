@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 from labelwise.data.decode import UnreadableImageError
@@ -17,7 +18,16 @@ class Views:
 
     def __init__(self, root: Path, cache: Path) -> None:
         self.root, self.cache = root, cache / "views"
-        self.decoder = Decoder(cores())
+        self._decoder: Decoder | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def decoder(self) -> Decoder:
+        """The decoding processes; the first look at them starts them."""
+        with self._lock:
+            if self._decoder is None:
+                self._decoder = Decoder(cores())
+            return self._decoder
 
     def get(self, image: int, path: str, size: str) -> bytes:
         """Return a JPEG. image: id; size: view or thumb. Errors: UnreadableImageError."""
@@ -47,4 +57,5 @@ class Views:
 
     def close(self) -> None:
         """Stop decoding."""
-        self.decoder.close()
+        if self._decoder is not None:
+            self._decoder.close()

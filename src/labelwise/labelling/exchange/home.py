@@ -1,0 +1,88 @@
+"""A project's own folder as a source of exports: read only, so that its page may be open at the same time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.config import Learner
+from labelwise.errors import InputError
+from labelwise.labelling.exchange.trained import Trained, fit, training_labels
+from labelwise.labelling.preparation import embeddings_folder
+from labelwise.labelling.project import Project, Settings
+from labelwise.labelling.snapshot import Snapshot
+from labelwise.labelling.store import ProjectStore
+from labelwise.models.backbone import Backbone, load_backbone
+
+
+@contextmanager
+def read_only(home: Path, db: str | None = None) -> Iterator[Project]:
+    """Open a project for reading alone, also while its page is open. Errors: InputError when there is none."""
+    if db is None and not (home / "project.db").is_file():
+        raise InputError(f"there is no labelling project in {home}; give the folder that labelwise label made")
+    store = ProjectStore(home / "project.db", read_only=True) if db is None else ProjectStore(db)
+    try:
+        row = store.project()
+        yield Project(Path(row["folder"]), home, store, Settings(**row["settings"]))
+    finally:
+        store.engine.dispose()
+
+
+def fit_project(snapshot: Snapshot, cache: Path, settings: Settings) -> Trained:
+    """Train on a project's labels outside of the test slice, on the embeddings that its page has made.
+
+    cache: the project's. Errors: InputError for too few labels, and where labelled images are not embedded yet.
+    """
+    return _fitted(snapshot, cache, settings)[0]
+
+
+def _fitted(snapshot: Snapshot, cache: Path, settings: Settings) -> tuple[Trained, NDArray[np.float16]]:
+    indices, labels = training_labels(snapshot)
+    learner = Learner.model_validate(
+        {"kind": "probe", "backbone": settings.backbone, "weights": settings.weights, "device": settings.device}
+    )
+    backbone = load_backbone(learner)
+    features, small = _embeddings(cache, backbone)
+    missing = int((indices >= len(features)).sum())
+    if missing:
+        raise InputError(
+            f"{missing:,} labelled images are not embedded yet; open the page (labelwise label) until that is done"
+        )
+    usable = np.array([i.id - 1 for i in snapshot.images if i.status == "ok" and i.id <= len(features)], np.int64)
+    fitted = fit(features, usable, indices, labels, len(snapshot.classes), settings.seed)
+    name = f"probe on {len(indices):,} labels"
+    classes = tuple(snapshot.classes)
+    return Trained(
+        backbone, learner, classes, fitted.weights, fitted.bias, small, len(indices), name
+    ), features  # fmt: skip
+
+
+def _embeddings(cache: Path, backbone: Backbone) -> tuple[NDArray[np.float16], bool]:
+    """Return the (rows, D) embeddings that are there, by id - 1, and whether the images are small."""
+    try:
+        small = (cache / "small").read_text() == "yes"
+        folder = embeddings_folder(cache, backbone, small)
+        done = int(json.loads((folder / "meta.json").read_text())["done"])
+        if done:
+            return np.memmap(folder / "values.f16", "<f2", "r", shape=(done, backbone.features)), small
+    except (OSError, ValueError, KeyError, TypeError):
+        small = False
+    return np.empty((0, backbone.features), np.float16), small
+
+
+def with_predictions(snapshot: Snapshot, cache: Path, settings: Settings) -> tuple[Snapshot, str]:
+    """Return the snapshot with a model's predictions of what is embedded, or as it is, and why there are none."""
+    try:
+        trained, features = _fitted(snapshot, cache, settings)
+    except InputError as error:
+        return snapshot, f"no predictions: {error}"
+    probs = np.full((len(snapshot.images), len(trained.classes)), np.nan, np.float32)
+    rows = [image.id - 1 for image in snapshot.images if image.status == "ok" and image.id <= len(features)]
+    probs[rows] = trained.probs(features[rows])
+    return replace(snapshot, probs=probs, columns=tuple(snapshot.board.classes), model=trained.name), ""

@@ -1,0 +1,173 @@
+"""From a file's content to events: which image is meant, which classes are new, and what is there already."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
+
+from labelwise.errors import InputError, printable
+from labelwise.labelling.board import Board
+from labelwise.labelling.events import Event
+from labelwise.labelling.exchange.contents import Answer, Contents
+from labelwise.labelling.exchange.reading import moment
+from labelwise.labelling.store import Image
+
+IMPORTER = "import"
+"""The annotator of the events that add classes."""
+OURS = uuid5(NAMESPACE_URL, "labelwise:import")
+UPLOADED = re.compile(r"[0-9a-f]{8}-")
+"""What Label Studio puts before the name of an uploaded file."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """events: to be appended in this order, none of them known yet; test: ids of the images of the file's test side;
+
+    notes: what was not taken, and why, in words.
+    """
+
+    events: list[Event]
+    test: list[int]
+    notes: list[str]
+
+    @property
+    def answers(self) -> int:
+        """How many people's answers are new."""
+        return sum(event.image is not None for event in self.events)
+
+
+def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image], board: Board) -> Imported:
+    """Turn a file's content into events of a project. Their ids come from the content: importing twice adds nothing.
+
+    An answer that is not newer than what the same person says in the project is passed over. Errors: InputError when no
+    row is of an image of the project, and for names that cannot be used.
+    """
+    finder = Finder(folder, images)
+    trial = Board(board.images, board.log)
+    events: list[Event] = []
+
+    def take(event: Event, where: str) -> None:
+        if event.uuid not in trial.uuids:
+            try:
+                trial.check(event)
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
+            trial.apply(event.at(trial.seq + 1, ""))
+            events.append(event)
+
+    for name in found.classes:
+        if _class_id(trial, name) is None:
+            klass = max(trial.names, default=-1) + 1
+            take(
+                Event(_class_uuid(name), "class-added", IMPORTER, klass=klass, name=name),
+                f"{file}, class '{printable(name)[:100]}'",
+            )
+    nowhere: dict[str, None] = {}
+    older = 0
+    test = [image.id for path, sha in found.test if (image := finder.find(path, sha)) is not None]
+    fresh = {i for i in test if i not in board.stacks}  # what was labelled for another reason never joins the slice
+    for answer in found.answers:
+        image = finder.find(answer.path, answer.sha256)
+        if image is None:
+            nowhere[answer.path or answer.sha256] = None
+        elif (event := _event(trial, answer, image, image.id in fresh)).uuid in board.uuids:
+            continue
+        elif (stale := _holds(board, event)) is not None:
+            older += stale
+        else:
+            take(event, answer.where or str(file))
+    if found.answers and len(nowhere) == len({a.path or a.sha256 for a in found.answers}):
+        first = printable(next(iter(nowhere)))[:200]
+        raise InputError(f"{file}: no row is of an image of the project ({first}, ...); is it the right file?")
+    return Imported(events, sorted(set(test)), _notes(found, list(nowhere), older, finder))
+
+
+def _notes(found: Contents, nowhere: list[str], older: int, finder: Finder) -> list[str]:
+    notes = list(found.notes)
+    if nowhere:
+        shown = ", ".join(printable(path)[:200] for path in nowhere[:5]) + (", ..." if len(nowhere) > 5 else "")
+        notes.append(f"{len(nowhere):,} images of the file are not in the project, or have another content: {shown}")
+    if older:
+        notes.append(f"{older:,} answers are older than what the same person says in the project, and were passed over")
+    if finder.by_name_alone:
+        shown = ", ".join(sorted(finder.by_name_alone)[:5])
+        notes.append(f"{len(finder.by_name_alone):,} images were found by their file name alone: {shown}")
+    return notes
+
+
+def _class_uuid(name: str) -> str:
+    return str(uuid5(OURS, f"class\x1f{name}"))
+
+
+def _class_id(board: Board, name: str) -> int | None:
+    """Return the class that a name means: one that holds, that was merged away, or that was imported and renamed."""
+    named = [klass for klass in board.names if board.names[klass] == name]
+    holding = [klass for klass in named if klass not in board.merged]
+    if named:
+        return board.resolved((holding or named)[0])
+    event = board.uuids.get(_class_uuid(name))
+    return None if event is None or event.klass is None else board.resolved(event.klass)
+
+
+def _event(board: Board, answer: Answer, image: Image, is_test: bool) -> Event:
+    klass = _class_id(board, answer.label) if answer.kind == "label" else None
+    numbers = (repr(answer.seconds), str(answer.round))
+    said = (image.path, answer.annotator, answer.kind, answer.label, answer.time, *numbers)
+    purpose = "review" if answer.purpose == "review" else "test" if is_test else "import"
+    return Event(
+        str(uuid5(OURS, "\x1f".join(said))), answer.kind, answer.annotator, image.id, klass, purpose=purpose,
+        round=answer.round, seconds=answer.seconds, time=answer.time,
+    )  # fmt: skip
+
+
+def _holds(board: Board, event: Event) -> bool | None:
+    """Return None for an event that says something new; else whether the project has something newer and different."""
+    assert event.image is not None
+    now = board.answers(event.image).get(event.annotator)
+    if now is None:
+        return None
+    if (now.kind, None if now.klass is None else board.resolved(now.klass)) == (event.kind, event.klass):
+        return False
+    return True if event.time and now.time and moment(event.time) <= moment(now.time) else None
+
+
+class Finder:
+    """Finds the image that a file means: by content, by path, or by a file name that only one image has."""
+
+    def __init__(self, folder: Path, images: Sequence[Image]) -> None:
+        self.folder = folder
+        self.by_path = {image.path: image for image in images}
+        self.by_content: dict[str, list[Image]] = defaultdict(list)
+        self.by_name: dict[str, list[Image]] = defaultdict(list)
+        self.by_name_alone: set[str] = set()
+        for image in images:
+            self.by_name[image.path.rpartition("/")[2]].append(image)
+            if image.sha256:
+                self.by_content[image.sha256].append(image)
+
+    def find(self, path: str, sha256: str = "") -> Image | None:
+        """Return the image, or None. A known content decides; a path counts only where the contents do not differ."""
+        same = self.by_content.get(sha256, [])
+        if same:
+            return next((image for image in same if image.path == path), same[0])
+        image = self._by_path(path)
+        return None if image is not None and sha256 and image.sha256 else image
+
+    def _by_path(self, path: str) -> Image | None:
+        plain = path.replace("\\", "/").removeprefix("./")
+        inside = os.path.relpath(plain, self.folder).replace(os.sep, "/") if os.path.isabs(plain) else plain
+        parts = plain.split("/")
+        after = ["/".join(parts[i + 1 :]) for i, part in enumerate(parts) if part == self.folder.name]
+        for candidate in (path, inside, *after):
+            if candidate in self.by_path:
+                return self.by_path[candidate]
+        for name in (parts[-1], UPLOADED.sub("", parts[-1], count=1) if UPLOADED.match(parts[-1]) else ""):
+            if len(self.by_name.get(name, [])) == 1:
+                self.by_name_alone.add(path)
+                return self.by_name[name][0]
+        return None
