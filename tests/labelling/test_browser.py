@@ -79,7 +79,7 @@ class Person:
 
     def label(self) -> None:
         """Give the shown image its label, once it is there, and wait for the next one."""
-        self.page.wait_for_selector("#picture img")
+        self.page.wait_for_selector("#picture img", timeout=60_000)  # processes start slowly on a busy machine
         image = int(self.page.locator("#picture img").get_attribute("data-image"))
         press(self.page, str(1 + CLASSES.index(self.truth[image])))
         self.given += 1
@@ -155,7 +155,7 @@ def finish(page: Any, person: Person, labelling: Labelling) -> None:
     assert "1 file could not be read" in page.locator("#panel").inner_text()
     page.get_by_role("button", name="Export the labels").click()
     page.get_by_role("button", name="Write it").click()
-    page.locator("#export-path").wait_for()
+    page.locator("#export-path").wait_for(timeout=60_000)
     written = Path(page.locator("#export-path").inner_text())
     table = written if written.is_file() else next(written.glob("*.csv"))
     with table.open(newline="", encoding="utf-8") as file:

@@ -24,7 +24,7 @@ class Picture {
 
   async load(wanted) {
     this.status = "loading";
-    for (let pause = 500; this.status === "loading"; pause = Math.min(2 * pause, 8000)) {
+    for (let pause = 500; this.status === "loading"; pause = Math.min(2 * pause, 2000)) {
       try {
         const response = await fetch(api.viewOf(this.image), { credentials: "same-origin" });
         if (response.status === 404) this.status = "broken";
@@ -65,6 +65,7 @@ export class Prefetch extends EventTarget {
     this.phase = null;
     this.trouble = null;
     this.asking = null;
+    this.later = 0; // timer of the next try
     this.taken = new Set(); // images shown since the last question
     this.stamp = 0; // grows when what is held is thrown away
   }
@@ -105,6 +106,8 @@ export class Prefetch extends EventTarget {
       this.trouble = null;
     } catch (error) {
       this.trouble = error;
+      clearTimeout(this.later);
+      this.later = setTimeout(() => this.fill(), 1500);
     }
     this.pump();
     this.dispatchEvent(new Event("change"));

@@ -122,9 +122,10 @@ export class Session extends EventTarget {
     if (this.outbox.size) return false;
     try {
       const { items } = await api.history(this.annotator());
-      this.past = items.filter((item) => !this.undone.has(item.uuid)).reverse().map((item) => ({
+      const known = new Set([...this.undone, ...this.past.map((answer) => answer.uuid)]); // some were given meanwhile
+      this.past.unshift(...items.filter((item) => !known.has(item.uuid)).reverse().map((item) => ({
         ...item, counts: item.kind === "label" && COUNTED.has(item.purpose) ? 1 : 0,
-      }));
+      })));
     } catch { /* without a connection there is no more to undo */ }
     return this.past.length > 0;
   }
