@@ -130,7 +130,7 @@ def test_ctrl_c_before_the_first_round_is_one_line_too(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", script, "run", "studies/digits.yaml", "--out", str(tmp_path / "b")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stderr == "Stopped. Finished rounds are kept: run the same command again to go on.\n"
+    assert done.stderr == "Stopped. What was finished is kept: run the same command again to go on.\n"
     assert done.returncode == 130
 
 

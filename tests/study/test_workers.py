@@ -179,7 +179,7 @@ def test_a_stopped_study_leaves_no_semaphore_behind(tmp_path: Path) -> None:
     while process.poll() is None and not _recorded(tmp_path / "out"):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    assert process.communicate()[1] == "Stopped. Finished rounds are kept: run the same command again to go on.\n"
+    assert process.communicate()[1] == "Stopped. What was finished is kept: run the same command again to go on.\n"
 
 
 def _recorded(folder: Path) -> int:

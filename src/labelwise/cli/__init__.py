@@ -246,7 +246,7 @@ def main() -> None:
             sys.exit(2)
         _stop(" ".join(error.format_message().split()))
     except (typer.Abort, KeyboardInterrupt):
-        typer.echo("Stopped. Finished rounds are kept: run the same command again to go on.", err=True)
+        typer.echo("Stopped. What was finished is kept: run the same command again to go on.", err=True)
         sys.exit(STOPPED)
     except InputError as error:
         _stop(" ".join(str(error).split()))

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from labelwise.errors import InputError
+from labelwise.labelling.decoding import uninterrupted
 
 RESTARTS = 3
 """A process that dies so often in a row is left dead, and the page says so."""
@@ -49,7 +50,8 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(self.kind, theirs), name=f"labelwise {self.kind}")
-        self.process.start()
+        with uninterrupted():
+            self.process.start()
         theirs.close()
         threading.Thread(target=self._listen, args=(self.pipe,), daemon=True).start()
 
@@ -101,12 +103,10 @@ def _work(kind: str, pipe: Connection) -> None:
     while True:
         try:
             job = pipe.recv()
-        except (EOFError, OSError, KeyboardInterrupt):
+        except (EOFError, OSError):
             return
         try:
             run(job, lambda what, content: pipe.send((what, content)))
-        except KeyboardInterrupt:
-            return
         except BrokenPipeError:
             return
         except InputError as error:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import signal
 import sys
+from collections.abc import Iterator
 from concurrent.futures import TimeoutError
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +33,9 @@ class Decoder:
 
     def __init__(self, processes: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pool = ProcessPool(max_workers=processes, initializer=_limit, context=context)
-        self.pool.schedule(_ready)  # starts them: the first image does not wait for that
+        with uninterrupted():
+            self.pool = ProcessPool(max_workers=processes, initializer=_limit, context=context)
+            self.pool.schedule(_ready)  # starts them: the first image does not wait for that
 
     def view(self, root: Path, path: str, side: int) -> bytes:
         """Return a JPEG of an image without its metadata. Errors: UnreadableImageError."""
@@ -64,6 +68,19 @@ class Decoder:
             raise UnreadableImageError(f"it took longer than {SECONDS:.0f} s to decode") from None
         except (ProcessExpired, MemoryError):
             raise UnreadableImageError("decoding it failed; it may need too much memory") from None
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Start processes here that a Ctrl-C at the terminal does not reach: the one that people started ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _limit() -> None:

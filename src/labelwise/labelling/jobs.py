@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,8 @@ def training_job(plan: Plan, embedded: tuple[str, int, int], settings: Settings,
         return None
     columns = tuple(board.classes)
     place = {klass: i for i, klass in enumerate(columns)}
-    first = {image: min(board.answers(image).values(), key=lambda e: e.seq) for image in labelled}
+    # the first answer says why an image was offered; a later one may be a check of it
+    first = {image: min(chain(*board.stacks[image].values()), key=lambda e: e.seq) for image in labelled}
     order = sorted(labelled, key=lambda image: first[image].seq)
     offered = [first[image].round for image in order]
     return Job(

@@ -67,10 +67,7 @@ class Plan:
 def offers(plan: Plan, annotator: str) -> Iterator[Offer]:
     """Yield what to offer a person, in order; what others hold is for the caller to leave out."""
     yield from (Offer(image, "again") for image in sorted(plan.board.again) if plan.usable[image - 1])
-    waiting = [Offer(image, "test") for image in plan.test if _open(plan, image, annotator)]
-    yield from waiting
-    if any(plan.board.answers(image) == {} for image in plan.test):
-        return  # others hold the rest of the slice: training starts when it is done
+    yield from [Offer(image, "test") for image in plan.test if _open(plan, image, annotator)]
     yield from _mixed(plan, annotator)
     if len(plan.board.bought) >= plan.budget:
         yield from repeats(plan, annotator)
@@ -128,5 +125,5 @@ def repeats(plan: Plan, annotator: str) -> Iterator[Offer]:
 def checks(plan: Plan) -> Iterator[Offer]:
     """Yield the most suspicious labels that nobody looked at again."""
     seen = {e.image for e in plan.board.kept() if e.purpose == "check"}
-    chosen = [image for image in list(plan.doubted)[:CHECKS] if image in plan.board.labels]
-    yield from (Offer(image, "check") for image in chosen if image not in seen)
+    fresh = [image for image in plan.doubted if image in plan.board.labels and image not in seen]
+    yield from (Offer(image, "check") for image in fresh[: max(0, CHECKS - len(seen))])

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
@@ -35,7 +35,8 @@ images."""
 class Settings:
     """What a project was asked to do. budget: labels, the test slice's included; slice: images in it, for good;
 
-    overlap: people an image; suggest: a zero-shot model (clip or file:PATH) for the first suggestions, or "".
+    overlap: people an image; suggest: a zero-shot model (clip or file:PATH) for the first suggestions, or ""; id: tells
+    projects apart in a browser's storage.
     """
 
     budget: int = 200
@@ -47,6 +48,7 @@ class Settings:
     weights: str = "wheel"
     device: str = "auto"
     suggest: str = ""
+    id: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -142,7 +144,7 @@ def made_or_opened(
             if not found:
                 raise InputError(f"{images} holds no images (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM), nor do its folders")
             settings = Settings(**changes)
-            settings = replace(settings, slice=slice_size(settings.budget, len(found)))
+            settings = replace(settings, id=uuid4().hex, slice=slice_size(settings.budget, len(found)))
             store.create(os.path.abspath(images), version("labelwise"), asdict(settings))
         row = store.project()
         project = Project(Path(os.path.abspath(images)), home, store, Settings(**row["settings"]))

@@ -35,7 +35,8 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
         people = Counter(e.annotator for e in board.kept() if e.kind == "label")
         return {
             "project": {
-                "name": desk.project.images.name, "images": int(plan.usable.sum()), "budget": settings.budget,
+                "id": settings.id, "name": desk.project.images.name, "images": int(plan.usable.sum()),
+                "budget": settings.budget,
                 "unreadable": sum(image.status == "unreadable" for image in desk.images), "overlap": settings.overlap,
                 "strategy": settings.strategy, "backbone": settings.backbone,
             },
@@ -119,7 +120,7 @@ def _picked(desk: Desk, image: int) -> str:
     first, second = (desk.board.names[desk.board.resolved(desk.columns[i])] for i in np.argsort(-row)[:2])
     top = np.sort(row)[::-1]
     if "probs" in STRATEGIES[name].needs:
-        return f"The model wavers between {first} ({top[0]:.0%}) and {second} ({top[1]:.0%})."
+        return f"Among those that the model is least sure of: {first} ({top[0]:.0%}) or {second} ({top[1]:.0%})."
     return f"Picked by {name}: {STRATEGIES[name].summary}."
 
 
