@@ -18,13 +18,18 @@ RESTARTS = 3
 NICE = 10
 Hear = Callable[[str, Any], None]
 """Called in a thread of the server with each report of a process: its kind and content."""
+Run = Callable[[Any, Hear], None]
+Make = Callable[[], Run]
 
 
 class Worker:
-    """One process that takes one job at a time. kind: training or preparation."""
+    """One process that takes one job at a time. kind: what people call it; make: called in the process, once, returns
 
-    def __init__(self, kind: str, hear: Hear) -> None:
-        self.kind, self.hear = kind, hear
+    what takes a job and says reports.
+    """
+
+    def __init__(self, kind: str, make: Make, hear: Hear) -> None:
+        self.kind, self.make, self.hear = kind, make, hear
         self.lock = threading.Lock()
         self.job: Any = None
         self.deaths = 0
@@ -49,7 +54,7 @@ class Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(self.kind, theirs), name=f"labelwise {self.kind}")
+        self.process = context.Process(target=_work, args=(self.make, theirs), name=f"labelwise {self.kind}")
         with uninterrupted():
             self.process.start()
         theirs.close()
@@ -96,10 +101,10 @@ class Worker:
             self.process.join(5)
 
 
-def _work(kind: str, pipe: Connection) -> None:
+def _work(make: Make, pipe: Connection) -> None:
     """Take jobs until the server is gone."""
     os.nice(NICE)  # people first
-    run = _training() if kind == "training" else _preparation
+    run = make()
     while True:
         try:
             job = pipe.recv()
@@ -114,13 +119,15 @@ def _work(kind: str, pipe: Connection) -> None:
         pipe.send(("done", None))
 
 
-def _preparation(job: Any, say: Hear) -> None:
+def preparation() -> Run:
+    """Return what reads, groups and embeds images."""
     from labelwise.labelling.preparation import prepare
 
-    prepare(job, say)
+    return prepare
 
 
-def _training() -> Callable[[Any, Hear], None]:
+def training() -> Run:
+    """Return what computes rounds, and asks zero-shot models."""
     from labelwise.labelling.messages import Ask
     from labelwise.labelling.training import Trainer, suggested
 

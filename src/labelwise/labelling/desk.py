@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from labelwise.database import now
 from labelwise.errors import InputError
-from labelwise.labelling.background import Worker
+from labelwise.labelling.background import Worker, preparation, training
 from labelwise.labelling.board import Board
 from labelwise.labelling.events import CLASS_CHANGES, Event
 from labelwise.labelling.jobs import ask, enough_news, training_job
@@ -50,8 +50,8 @@ class Desk:
         self.last_job: Job | None = None
         self.version = 0
         self.prepared = self.asked = False
-        self.preparer = Worker("preparation", self._hear)
-        self.trainer = Worker("training", self._hear)
+        self.preparer = Worker("preparation", preparation, self._hear)
+        self.trainer = Worker("training", training, self._hear)
 
     # --- people ---------------------------------------------------------------------------------------------------
 
