@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
+from filelock import FileLock, Timeout
 
 from labelwise.errors import InputError
 
@@ -46,6 +47,26 @@ def _durable(connection: Any, _: Any) -> None:
 
 def _patient(connection: Any, _: Any) -> None:
     connection.execute("PRAGMA busy_timeout=10000")
+
+
+@contextmanager
+def locked(folder: Path, busy: str, option: str) -> Iterator[None]:
+    """Make a folder, and keep it for this process alone. busy: what to say where another has it; option: names it.
+
+    Errors: InputError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise InputError(busy) from None
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another {option}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

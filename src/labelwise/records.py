@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
-from filelock import FileLock, Timeout
 
-from labelwise.database import now, sqlite, transaction
+from labelwise.database import locked, now, sqlite, transaction
 from labelwise.errors import InputError
 from labelwise.labelers import LabelEvents
 from labelwise.state import EMPTY, State, advance
@@ -220,21 +219,13 @@ def _round_row(done: Round) -> dict[str, Any]:
 @contextmanager
 def writing(folder: Path) -> Iterator[Store]:
     """Open a study's store for writing, for this process alone. Errors: InputError when another process has it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        hint = "wait for it or choose another --out"
-        raise InputError(f"{folder} is in use by another labelwise process; {hint}") from None
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out") from None
-    store = Store(folder / "study.db", read_only=False)
-    try:
-        yield store
-    finally:
-        store.engine.dispose()  # the last connection merges the write-ahead log: study.db can be copied alone
-        lock.release()
+    busy = f"{folder} is in use by another labelwise process; wait for it or choose another --out"
+    with locked(folder, busy, "--out"):
+        store = Store(folder / "study.db", read_only=False)
+        try:
+            yield store
+        finally:
+            store.engine.dispose()  # the last connection merges the write-ahead log: study.db can be copied alone
 
 
 def reading(folder: Path) -> Store:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,10 +12,9 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import sqlalchemy as sa
-from filelock import FileLock, Timeout
 
 from labelwise.config import LITE0
-from labelwise.database import now
+from labelwise.database import locked, now
 from labelwise.errors import InputError
 from labelwise.labelling.board import Board
 from labelwise.labelling.events import Event
@@ -186,20 +185,9 @@ def _add_classes(project: Project, classes: Sequence[str]) -> None:
     project.store.append(events)
 
 
-@contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(home / ".lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"{home} is open in another labelwise process; use its page, or stop it first") from None
-    except OSError as error:
-        raise InputError(f"cannot write to {home}: {error.strerror}; choose another --project") from None
-    try:
-        yield
-    finally:
-        lock.release()
+def _locked(home: Path) -> AbstractContextManager[None]:
+    busy = f"{home} is open in another labelwise process; use its page, or stop it first"
+    return locked(home, busy, "--project")
 
 
 @contextmanager
