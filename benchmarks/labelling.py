@@ -88,9 +88,10 @@ def rounds(folder: Path) -> tuple[float, float]:
     test, train, pool = np.sort(order[:TESTS]), order[TESTS : TESTS + LABELS], np.sort(order[TESTS + LABELS :])
 
     def job(labels: int) -> Job:
+        every = np.arange(labels)
         return Job(
-            0, str(path), ROWS, FEATURES, tuple(range(len(CLASSES))), train[:labels], truth[train[:labels]],
-            np.arange(labels) // 20, np.arange(labels) % 5 == 0, test, truth[test], pool, "margin", {}, 40, 0, 1.5, 0,
+            0, str(path), ROWS, FEATURES, tuple(range(len(CLASSES))), train[:labels], truth[train[:labels]], every // 20,
+            every % 5 == 0, every % 5 > 0, test, truth[test], pool, "margin", {}, 40, 20, 0, 1.5, 0,
         )  # fmt: skip
 
     trainer, took = Trainer(), dict[type, float]()

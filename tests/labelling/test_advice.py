@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from labelwise.arrays import Indices
 from labelwise.labelling.advice import UNKNOWN, next_batch, picking_helps
+from labelwise.labelling.messages import Advice
 
 TESTS = 400
 
@@ -21,6 +22,11 @@ def learner(slope: float, noise: float = 0.0, seed: int = 0):  # type: ignore[no
     return correct
 
 
+def interval(found: Advice) -> tuple[float, float]:
+    low, high = found.why.split("interval ")[1].split(")")[0].split(" to ")
+    return float(low), float(high)
+
+
 def test_a_known_slope_is_found_and_extrapolated() -> None:
     found = next_batch(learner(0.05), 100, 100, 6.0, 0)
     assert found.say == "go on"
@@ -31,6 +37,7 @@ def test_a_known_slope_is_found_and_extrapolated() -> None:
 def test_a_flat_curve_says_stop() -> None:
     found = next_batch(learner(0.0), 200, 20, None, 0)
     assert found.say == "stop"
+    assert "+0.0 to +0.0" not in found.why, "400 test images that agree are no proof"
     assert "+0.0 points" in found.why
     assert "minutes" not in found.why
 
@@ -40,7 +47,7 @@ def test_what_is_only_noise_is_rarely_called_a_gain_or_a_loss() -> None:
     sure = 0
     for seed in range(20):
         found = next_batch(learner(0.0, 0.1, seed), 100, 40, None, seed)
-        low, high = (float(word) for word in found.why.split("interval ")[1].split(")")[0].split(" to "))
+        low, high = interval(found)
         sure += low > 0 or high < 0
     assert sure <= 4
 
@@ -49,6 +56,22 @@ def test_what_is_only_noise_is_rarely_called_a_gain_or_a_loss() -> None:
 def test_too_few_labels_say_so(labels: int) -> None:
     assert next_batch(learner(0.05), labels, 20, None, 0).say == UNKNOWN
     assert picking_helps(learner(0.05), np.arange(labels), np.arange(labels), 0).say == UNKNOWN
+
+
+def test_nothing_left_to_label_is_said_without_a_guess() -> None:
+    found = next_batch(learner(0.05), 200, 0, 1.0, 0)
+    assert (found.say, "next" in found.why) == ("stop", False)
+
+
+def test_thirty_images_that_are_all_right_cannot_say_stop_for_sure() -> None:
+    def correct(positions: Indices) -> NDArray[np.bool_]:
+        return np.ones(30, bool)
+
+    low, high = (
+        float(word)
+        for word in next_batch(correct, 60, 20, None, 0).why.split("interval ")[1].split(")")[0].split(" to ")
+    )
+    assert low < 0 < high
 
 
 def test_a_small_test_slice_says_so() -> None:

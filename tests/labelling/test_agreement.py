@@ -54,3 +54,13 @@ def test_blind_repeats_measure_a_persons_consistency() -> None:
     tell(made, said(1, 0), said(2, 1), said(3, None))
     tell(made, said(1, 0, purpose="repeat"), said(2, 0, purpose="repeat"), said(3, 0, purpose="repeat"))
     assert consistency(made) == {"asked": 2, "same": 1}
+
+
+def test_what_people_say_later_is_no_first_opinion() -> None:
+    made = board()
+    tell(made, said(1, 0, "anna"), said(1, 1, "ben"), said(2, 1, "anna"), said(2, 1, "ben"))
+    before = agreement(made)
+    tell(made, said(1, 1, "anna", purpose="review"), said(2, 0, "ben", purpose="check"))
+    assert agreement(made) == before
+    tell(made, said(1, 0, "anna", purpose="repeat"))
+    assert consistency(made) == {"asked": 1, "same": 1}

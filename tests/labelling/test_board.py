@@ -106,8 +106,11 @@ def test_changed_classes_carry_labels_along_and_offer_again_what_they_touch() ->
     assert set(made.again) == {1, 2}, "what was unsure may be a fox"
     tell(made, change("class-renamed", klass=1, name="hound"))
     assert set(made.again) == {1, 2}, "only the name changed"
-    tell(made, said(1, 1, purpose="again"))
+    again = said(1, 1, purpose="again")
+    tell(made, again)
     assert set(made.again) == {2}
+    tell(made, change("undo", undoes=again.uuid))
+    assert set(made.again) == {1, 2}, "the question stands again"
 
 
 kinds = st.sampled_from(("label", "unsure", "skip", "undo", "class-added", "class-renamed", "class-merged"))

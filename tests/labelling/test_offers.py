@@ -108,3 +108,22 @@ def test_skipped_and_unusable_images_are_left_alone() -> None:
     made.usable[1] = False
     assert [o.image for o in offers(made, "me")][:3] == [3, 4, 5]
     assert next(offers(made, "anna")).image == 1, "somebody else may know"
+
+
+def test_everybody_gets_what_others_labelled_until_enough_have() -> None:
+    made = plan(overlap=2, budget=15)
+    anna = work(made, "anna")
+    ben = work(made, "ben")
+    first = {o.image for o in anna if o.purpose in ("test", "random")}
+    assert len(first) == 15
+    assert first <= {o.image for o in ben}, "the budget is of images, and each of them wants two"
+    assert not [o for o in offers(made, "cleo") if o.purpose not in ("repeat", "check")]
+
+
+def test_fewer_images_than_the_budget_come_to_an_end() -> None:
+    made = plan(images=30, budget=100, groups=[*range(1, 21), *range(1, 11)])  # ten are near-duplicates
+    made.doubted = {7: (1, 0.9)}
+    purposes = [o.purpose for o in work(made)]
+    assert len(made.board.bought) == made.limit() == 20
+    assert "repeat" in purposes
+    assert purposes[-1] == "check"

@@ -27,7 +27,13 @@ def test_a_project_is_made_once_and_opened_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("classes", "why"), [(["a"], "at least two classes"), ([], "at least two classes"), (["a", "b\n"], "class name")]
+    ("classes", "why"),
+    [
+        (["a"], "at least two classes"),
+        ([], "at least two classes"),
+        (["a", "a", "b"], "a twice"),
+        (["a", "b\n"], "class name"),
+    ],
 )
 def test_class_lists_that_cannot_be_used(tmp_path: Path, classes: list[str], why: str) -> None:
     with (

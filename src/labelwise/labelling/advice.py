@@ -29,6 +29,8 @@ def next_batch(correct: Correct, labels: int, batch: int, seconds: float | None,
     trained on random parts. The interval resamples test images, and at each size the draws: what a single model on all
     labels happens to give is not looked at, since nothing says how much of it is luck.
     """
+    if batch <= 0:
+        return Advice("stop", "The budget is spent, or nothing is left to label.")
     if labels < LEAST_LABELS:
         return Advice(UNKNOWN, f"{labels} training labels are too few to see what more of them bring.")
     rng = generator(seed, "next batch", labels)
@@ -39,7 +41,7 @@ def next_batch(correct: Correct, labels: int, batch: int, seconds: float | None,
     steps = np.log2(sizes)
     lean = (steps - steps.mean()) / ((steps - steps.mean()) ** 2).sum()  # least squares' slope is a weighted sum
     ahead = np.log2((labels + batch) / labels)
-    expected, low, high = _interval(ahead * lean[:, None, None] * right, rng)
+    expected, low, high = _interval(right, ahead * lean, rng)
     time = f", about {batch * seconds / 60:.1f} minutes," if seconds else ""
     why = (
         f"The next {batch} labels{time} are expected to change the accuracy by {_points(expected)} points "
@@ -71,7 +73,7 @@ def picking_helps(correct: Correct, picked: Indices, random: Indices, seed: int)
     ]
     if sides[0].shape[1] < LEAST_TEST:
         return Advice(UNKNOWN, f"The test slice has {sides[0].shape[1]} labels: too few.")
-    expected, low, high = _interval(np.stack([sides[0].astype(np.float64), -sides[1].astype(np.float64)]), rng)
+    expected, low, high = _interval(np.stack(sides).astype(np.float64), np.array((1.0, -1.0)), rng)
     why = (
         f"At {size} labels each, picked ones gave {_points(expected)} points of accuracy against random ones "
         f"(95 % interval {_points(low)} to {_points(high)})."
@@ -83,19 +85,28 @@ def _draws(correct: Correct, labels: int, size: int, rng: np.random.Generator) -
     return np.stack([correct(np.sort(rng.choice(labels, size, replace=False))) for _ in range(DRAWS)])
 
 
-def _interval(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, float, float]:
-    """Return sum over sides of the mean, and its 95 % interval, of (sides, draws, T) values.
+def _interval(
+    right: NDArray[np.float64], weights: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[float, float, float]:
+    """Return the weighted sum over sides of the share that is right, and its 95 % interval.
 
-    Draws are resampled on each side by itself; test images for all sides together.
+    right: (sides, draws, T), 0 or 1; weights: (sides,). Draws are resampled on each side by itself; test images for all
+    sides together, and with them two made-up ones, which speak for and against a difference: where all real ones agree,
+    they keep the interval from being a point (after Agresti & Caffo 2000).
     """
-    sides, draws, tests = values.shape
+    expected = float((weights * right.mean(axis=(1, 2))).sum())
+    sides, draws, _ = right.shape
+    for sign in (1, -1):
+        made_up = np.broadcast_to((sign * weights > 0)[:, None, None], (sides, draws, 1))
+        right = np.concatenate([right, made_up], axis=2)
+    tests = right.shape[2]
     sums = np.zeros(RESAMPLES)
     columns = rng.multinomial(tests, np.full(tests, 1 / tests), size=RESAMPLES) / tests  # (RESAMPLES, T) weights
     for side in range(sides):
         rows = rng.multinomial(draws, np.full(draws, 1 / draws), size=RESAMPLES) / draws
-        sums += np.einsum("rd,dt,rt->r", rows, values[side], columns, optimize=True)
+        sums += weights[side] * np.einsum("rd,dt,rt->r", rows, right[side], columns, optimize=True)
     low, high = np.quantile(sums, (0.025, 0.975))
-    return float(values.mean(axis=(1, 2)).sum()), float(low), float(high)
+    return expected, float(low), float(high)
 
 
 def _points(share: float) -> str:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from labelwise.labelling.board import Board
 
+LATER = ("repeat", "check", "review", "again")
+"""Purposes of answers that are no first opinion."""
+
 
 def agreement(board: Board) -> dict[str, Any] | None:
     """Return kappas over the images that several people labelled, or None where there are none.
@@ -50,14 +53,19 @@ def consistency(board: Board) -> dict[str, int] | None:
     """Return how often people said the same of an image again, blind; None where nobody was asked."""
     asked = same = 0
     for image in {e.image for e in board.kept() if e.purpose == "repeat" and e.image}:
-        first = board.answers(image)
+        first = _labels(board, image)
         for name, event in board.answers(image, repeats=True).items():
-            if name in first and event.klass is not None and first[name].klass is not None:
+            if name in first and event.klass is not None:
                 asked += 1
-                same += board.resolved(event.klass) == board.resolved(first[name].klass or 0)
+                same += board.resolved(event.klass) == first[name]
     return {"asked": asked, "same": same} if asked else None
 
 
 def _labels(board: Board, image: int) -> dict[str, int]:
-    answers = board.answers(image)
-    return {name: board.resolved(e.klass) for name, e in answers.items() if e.klass is not None}
+    """Return what people said of an image by themselves: the last label before they saw others' or a model's doubts."""
+    found = {}
+    for name, stack in board.stacks.get(image, {}).items():
+        own = [e for e in stack if e.purpose not in LATER]
+        if own and own[-1].klass is not None:
+            found[name] = board.resolved(own[-1].klass)
+    return found

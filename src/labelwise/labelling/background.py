@@ -58,14 +58,20 @@ class Worker:
         with uninterrupted():
             self.process.start()
         theirs.close()
-        threading.Thread(target=self._listen, args=(self.pipe,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(self.pipe, self.process), daemon=True).start()
 
     def _send(self) -> None:
-        assert self.pipe is not None
-        with contextlib.suppress(OSError):  # it died: the listener finds out
-            self.pipe.send(self.job)
+        """Send the job from a thread of its own: a new process reads only when it has loaded all that it needs."""
+        pipe, job = self.pipe, self.job
+        assert pipe is not None
 
-    def _listen(self, pipe: Connection) -> None:
+        def send() -> None:
+            with contextlib.suppress(OSError):  # it died: the listener finds out
+                pipe.send(job)
+
+        threading.Thread(target=send, daemon=True).start()
+
+    def _listen(self, pipe: Connection, process: Any) -> None:
         while True:
             try:
                 kind, content = pipe.recv()
@@ -77,11 +83,11 @@ class Worker:
                     self.job = None
             self.hear(kind, content)
         if not self.closed:
-            self._died()
+            self._died(process)
 
-    def _died(self) -> None:
+    def _died(self, process: Any) -> None:
+        process.join()
         with self.lock:
-            self.process.join()
             job, self.deaths = self.job, self.deaths + 1
             if job is None:
                 return

@@ -26,6 +26,7 @@ class Board:
         self.log: list[Event] = []
         self.people: dict[str, list[Event]] = defaultdict(list)  # each one's answers in their order, undone ones too
         self.again: dict[int, int] = {}  # image -> seq of the change of classes that asks for it again
+        self.answered_again: dict[str, int] = {}  # uuid of the answer -> the entry of `again` that it settled
         self.seq = 0
         for event in events:
             self.apply(event)
@@ -124,7 +125,9 @@ class Board:
             self.people[event.annotator].append(event)
             self.stacks[event.image].setdefault(event.annotator, []).append(event)
             if event.purpose != "repeat":
-                self.again.pop(event.image, None)
+                asked = self.again.pop(event.image, None)
+                if asked is not None:
+                    self.answered_again[event.uuid] = asked
             self._settle(event.image)
         elif event.kind == "undo":
             self._undo(self.uuids[event.undoes or ""])
@@ -134,6 +137,8 @@ class Board:
     def _undo(self, target: Event) -> None:
         assert target.image is not None
         self.undone.add(target.uuid)
+        if target.uuid in self.answered_again:
+            self.again[target.image] = self.answered_again[target.uuid]
         stacks = self.stacks[target.image]
         stacks[target.annotator] = [e for e in stacks[target.annotator] if e.uuid != target.uuid]
         if not stacks[target.annotator]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -37,10 +39,14 @@ class Desk:
         self.images: list[Image] = project.store.images()
         self.board = Board(len(self.images), project.store.events())
         self.plan = self._planned()
-        self.held: dict[int, tuple[str, float]] = {}
+        self.held: dict[int, dict[str, float]] = defaultdict(dict)  # image -> person -> until when
         self.work: dict[str, tuple[int, int]] = {}
         self.problem: str | None = None
+        self.full: str | None = None  # the problem of a store that could not write
         self.rounds = project.store.rounds()
+        if self.rounds:  # until there is a new round, the last one's picks are the best there are
+            last = self.rounds[-1]
+            self.plan.picks, self.plan.kind, self.plan.round = last["picks"], last["kind"], last["round"]
         self.embedded: tuple[str, int, int] = ("", 0, 0)
         self.probs: NDArray[np.float32] | None = None
         self.columns: tuple[int, ...] = ()
@@ -80,9 +86,11 @@ class Desk:
             try:
                 self.project.store.append(fresh)
             except InputError as error:
-                self.problem = str(error)
+                self.problem = self.full = str(error)
                 self.board = self.plan.board = Board(len(self.images), self.project.store.events())
                 raise
+            if fresh and self.problem == self.full:
+                self.problem = None  # there is room again
             self._after(fresh)
         return accepted, refused
 
@@ -96,7 +104,7 @@ class Desk:
         if not fresh:
             return
         for event in fresh:
-            self.held.pop(event.image or 0, None)
+            self.held[event.image or 0].pop(event.annotator, None)
             if event.kind in CLASS_CHANGES:
                 self.trained_seq = -1  # the model's classes are not the project's any more
         self.version += 1
@@ -107,8 +115,8 @@ class Desk:
         with self.lock:
             until = time.monotonic() + HELD
             for image in have:
-                if self.held.get(image, (annotator, 0.0))[0] == annotator:
-                    self.held[image] = (annotator, until)
+                if annotator in self.held[image]:
+                    self.held[image][annotator] = until
             found: list[Offer] = []
             seen = set(have)
             for offer in offers(self.plan, annotator):
@@ -116,7 +124,7 @@ class Desk:
                     break
                 if offer.image not in seen and not self._with_others(offer, annotator):
                     seen.add(offer.image)
-                    self.held[offer.image] = (annotator, until)
+                    self.held[offer.image][annotator] = until
                     found.append(offer)
             return found
 
@@ -124,11 +132,12 @@ class Desk:
         """Return whether enough others are looking at an image: with what is labelled, as many as the overlap."""
         if offer.purpose == "repeat":
             return False
-        who, until = self.held.get(offer.image, (annotator, 0.0))
-        if who == annotator or until < time.monotonic():
-            return False
+        now_ = time.monotonic()
+        others = sum(until >= now_ for who, until in self.held[offer.image].items() if who != annotator)
+        if not others or offer.purpose in ("again", "check"):
+            return bool(others)
         labels = sum(e.kind == "label" for e in self.board.answers(offer.image).values())
-        return labels + 1 >= self.plan.overlap or offer.purpose in ("again", "check")
+        return labels + others >= self.plan.overlap
 
     def suggestion(self, image: int) -> tuple[int, float] | None:
         """Return the class that the model would say, as it is called now, and its probability."""
@@ -146,7 +155,7 @@ class Desk:
             columns = [i for i, k in enumerate(self.columns) if self.board.resolved(k) == klass]
             if not columns:
                 return []
-            best = np.isin(np.nan_to_num(self.probs).argmax(axis=1), columns)
+            best = np.isin(np.nan_to_num(self.probs).argmax(axis=1), columns) & ~np.isnan(self.probs[:, 0])
             sure = np.nan_to_num(self.probs[:, columns].sum(axis=1))
             closed = self.plan.test_groups() | {self.plan.group(image) for image in self.board.stacks}
             found: list[tuple[int, float]] = []
@@ -193,8 +202,9 @@ class Desk:
             added, missing = self.project.rescan()
             self.images = self.project.store.images()
             self.board.images = len(self.images)
-            self.plan = self._planned()
-            self.trained_seq = -1
+            before, self.plan = self.plan, self._planned()
+            self.plan.picks, self.plan.kind, self.plan.round = before.picks, before.kind, before.round
+            self.plan.doubted = before.doubted
             self.version += 1
             if added or any(image.status == "new" for image in self.images):
                 self.start()
@@ -232,6 +242,7 @@ class Desk:
 
     def _failed(self, reason: str) -> None:
         self.problem = reason
+        logging.getLogger("labelwise").warning("%s", reason)  # to the terminal, too
 
     def _worked(self, content: tuple[str, int, int]) -> None:
         what, done, total = content
@@ -279,7 +290,7 @@ class Desk:
         low, high = found.interval
         result = {
             "labels": found.labels, "kind": found.kind, "accuracy": share, "low": low, "high": high,
-            "test": found.test, "strategy": self.project.settings.strategy,
+            "test": found.test, "strategy": self.project.settings.strategy, "picks": self.plan.picks,
         }  # fmt: skip
         self.project.store.add_round(found.number, result)
         self.rounds.append({"round": found.number, "time": now(), **result})

@@ -18,6 +18,8 @@ RETRAIN = 5
 """New events after which the model is trained again, as soon as it is idle."""
 PICKS = 40
 """Picks in stock: people never wait for the next training."""
+AHEAD = 20
+"""Labels whose gain the stop advice is about, at most."""
 RECENT = 50
 
 
@@ -63,8 +65,10 @@ def training_job(plan: Plan, embedded: tuple[str, int, int], settings: Settings,
         _rows(order), np.array([place[board.labels[image]] for image in order], np.int64),
         np.array([-1 if asked is None else asked for asked in offered], np.int64),
         np.array([first[image].purpose == "random" for image in order], bool),
+        np.array([first[image].purpose == "picked" for image in order], bool),
         _rows(test), np.array([place[board.labels[image]] for image in test], np.int64),
-        _pool(plan, rows), settings.strategy, settings.options, PICKS, settings.seed,
+        _pool(plan, rows), settings.strategy, settings.options, PICKS,
+        min(AHEAD, plan.limit() - len(board.bought)), settings.seed,
         seconds_per_label(board), board.seq,
     )  # fmt: skip
 

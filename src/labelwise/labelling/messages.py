@@ -39,7 +39,8 @@ class Job:
     """What to train on. All images are rows 0..N-1 (their id - 1) of the embeddings in `file`, (rows, D) float16.
 
     indices, labels, rounds, random: (L,) the training labels in their order, classes 0..K-1, the round that offered
-    each, and whether it was a random one; test, truth: the test slice's; pool: rows that may be picked; seconds: a
+    each, and whether it was a random or a picked one (the cold start's and a grid's are neither); ahead: the labels
+    that can be bought next, 0 for none; test, truth: the test slice's; pool: rows that may be picked; seconds: a
     label takes; seq: the last event that was seen.
     """
 
@@ -52,12 +53,14 @@ class Job:
     labels: Labels
     rounds: NDArray[np.int64]
     random: NDArray[np.bool_]
+    picked: NDArray[np.bool_]
     test: Indices
     truth: Labels
     pool: Indices
     strategy: str
     options: dict[str, Any]
     batch: int
+    ahead: int
     seed: int
     seconds: float | None
     seq: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from labelwise.labelling.board import Board
 from labelwise.seeds import generator
 
+TRAINING = ("typical", "picked", "random")
+"""Purposes of the images that are offered to be trained on."""
 EVERY = 5
 """Every fifth training label is a random one."""
 REPEATS_SHARE, LEAST_REPEATS, MOST_REPEATS, REPEAT_EVERY = 0.05, 5, 20, 6
@@ -54,6 +57,14 @@ class Plan:
         """Return the id that stands for an image's near-duplicates."""
         return int(self.groups[image - 1])
 
+    def limit(self) -> int:
+        """Return how many labels can be bought: the budget, or fewer where there are not so many images that differ."""
+        usable = self.groups[self.usable]
+        answered = {self.group(image) for image in self.board.stacks if image not in self.board.bought}  # skip, unsure
+        there = len(np.union1d(usable, self.groups[[image - 1 for image in self.board.bought]])) - len(answered)
+        extra = len(self.test) - len(self.test_groups())  # the slice may hold images that look alike
+        return max(len(self.board.bought), min(self.budget, there + extra))
+
     def test_groups(self) -> set[int]:
         """Groups of the test slice: nothing in them is trained on."""
         return {self.group(image) for image in self.test}
@@ -68,8 +79,13 @@ def offers(plan: Plan, annotator: str) -> Iterator[Offer]:
     """Yield what to offer a person, in order; what others hold is for the caller to leave out."""
     yield from (Offer(image, "again") for image in sorted(plan.board.again) if plan.usable[image - 1])
     yield from [Offer(image, "test") for image in plan.test if _open(plan, image, annotator)]
-    yield from _mixed(plan, annotator)
-    if len(plan.board.bought) >= plan.budget:
+    if plan.overlap > 1:
+        yield from _shared(plan, annotator)
+    more = False
+    for offer in _mixed(plan, annotator):
+        more = True
+        yield offer
+    if not more:  # the budget is spent, or nothing is left
         yield from repeats(plan, annotator)
         yield from checks(plan)
 
@@ -81,10 +97,19 @@ def _open(plan: Plan, image: int, annotator: str) -> bool:
     return plan.usable[image - 1] and annotator not in answers and labels < plan.overlap
 
 
+def _shared(plan: Plan, annotator: str) -> Iterator[Offer]:
+    """Yield training images that others have labelled, and that more people are to label."""
+    test = set(plan.test)
+    for image in sorted(plan.board.bought):
+        if image not in test and _open(plan, image, annotator):
+            first = min(chain(*plan.board.stacks[image].values()), key=lambda e: e.seq)
+            yield Offer(image, first.purpose if first.purpose in TRAINING else "picked", first.round)
+
+
 def _mixed(plan: Plan, annotator: str) -> Iterator[Offer]:
     """Yield training images up to the budget: picks, every fifth a random one, and blind repeats near the end."""
-    left, bought = plan.budget - len(plan.board.bought), len(plan.board.bought)
-    given = sum(e.purpose in ("typical", "picked", "random") for e in plan.board.kept())
+    limit, bought = plan.limit(), len(plan.board.bought)
+    given = sum(e.purpose in TRAINING for e in plan.board.kept())
     closed = {plan.group(image) for image in plan.board.stacks if annotator in plan.board.answers(image)}
     closed |= {plan.group(i) for i in plan.board.labels if not _open(plan, i, annotator)} | plan.test_groups()
     picks = (Offer(image, plan.kind, plan.round) for image in plan.picks if _open(plan, image, annotator))
@@ -94,8 +119,8 @@ def _mixed(plan: Plan, annotator: str) -> Iterator[Offer]:
         if plan.usable[image - 1] and plan.group(image) not in closed and _open(plan, image, annotator)
     )
     again = repeats(plan, annotator)
-    for turn in range(left):
-        if bought + turn >= plan.budget * 2 / 3 and (given + turn) % REPEAT_EVERY == REPEAT_EVERY - 1:
+    for turn in range(limit - bought):
+        if bought + turn >= limit * 2 / 3 and (given + turn) % REPEAT_EVERY == REPEAT_EVERY - 1:
             yield from [offer for offer in [next(again, None)] if offer]
         first, second = (control, picks) if (given + turn) % EVERY == EVERY - 1 else (picks, control)
         offer = _next_open(first, closed, plan) or _next_open(second, closed, plan)

@@ -23,6 +23,7 @@ from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.store import ProjectStore
 
 SUFFIX = ".labelwise"
+TOO_FEW = "at least two classes are needed: --classes cat,dog,other"
 SETUP = "setup"
 """The annotator of the events that the command line makes."""
 SLICE, MOST_OF_BUDGET, MOST_OF_IMAGES = 100, 0.5, 0.2
@@ -134,11 +135,15 @@ def made_or_opened(
         raise InputError(f"{images} is no folder; give the folder that holds the images")
     if os.path.realpath(home) == os.path.realpath(images):
         raise InputError(f"--project {home} is the folder of the images; give it a folder of its own")
+    if len(set(classes)) < len(classes):
+        raise InputError(f"--classes: {', '.join(k for k in dict.fromkeys(classes) if classes.count(k) > 1)} twice")
+    if db is None and not (home / "project.db").is_file() and len(classes) < 2:
+        raise InputError(TOO_FEW)  # before a folder is made
     with _locked(home), _store(home, db) as store:
         fresh = not store.exists()
         if fresh:
             if len(classes) < 2:
-                raise InputError("at least two classes are needed: --classes cat,dog,other")
+                raise InputError(TOO_FEW)
             found = scan(images, home)
             if not found:
                 raise InputError(f"{images} holds no images (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM), nor do its folders")

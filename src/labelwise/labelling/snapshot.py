@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,11 +44,17 @@ class Snapshot:
         return self.board.kept()
 
     def side(self, image: int) -> str:
-        """Return the side of an image: test, train (labelled, not in the test slice), or "" for what has no label."""
-        if image in self._test:
-            return "test"
-        return "train" if image in self.board.labels else ""
+        """Return the side of an image: test, train, or "".
 
-    @property
-    def _test(self) -> frozenset[int]:
-        return frozenset(self.test)
+        Neither has what has no label, and what is labelled but looks like an image of the test slice.
+        """
+        if image in self._sides[0]:
+            return "test"
+        alike = self.images[image - 1].grp in self._sides[1]
+        return "train" if image in self.board.labels and not alike else ""
+
+    @cached_property
+    def _sides(self) -> tuple[frozenset[int], frozenset[int | None]]:
+        """Ids of the test slice, and the groups of near-duplicates that it touches."""
+        groups = frozenset(self.images[image - 1].grp for image in self.test)
+        return frozenset(self.test), groups - {None}

@@ -45,7 +45,7 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
             "done": done,
             "test": {"done": sum(bool(board.answers(image)) for image in plan.test), "size": len(plan.test)},
             "seconds_per_label": took,
-            "minutes_left": max(0, settings.budget - done) * took / 60 if took else None,
+            "minutes_left": max(0, plan.limit() - done) * took / 60 if took else None,
             "accuracy": _accuracy(last) if last else None,
             "model": _model(desk, last) if last else None,
             "work": [{"what": what, "done": d, "total": total} for what, (d, total) in desk.work.items()],
@@ -74,7 +74,7 @@ def _model(desk: Desk, last: dict[str, Any]) -> dict[str, Any]:
 def phase(desk: Desk, annotator: str) -> str:
     """Return what a person is doing: test, train, checks, done, or nothing (others hold what is left)."""
     first = next(offers(desk.plan, annotator), None)
-    spent = len(desk.board.bought) >= desk.project.settings.budget
+    spent = len(desk.board.bought) >= desk.plan.limit()
     if first is None:
         return "done" if spent or not _anything_left(desk) else "nothing"
     if first.purpose in ("test", "again"):
@@ -83,14 +83,17 @@ def phase(desk: Desk, annotator: str) -> str:
 
 
 def _anything_left(desk: Desk) -> bool:
-    seen = sum(1 for image in desk.board.stacks if desk.plan.usable[image - 1])
-    return seen < int(desk.plan.usable.sum())
+    plan = desk.plan
+    seen = [plan.group(image) for image in (*desk.board.stacks, *plan.test)]
+    unanswered = any(not desk.board.answers(image) for image in plan.test)
+    return unanswered or not np.isin(plan.groups[plan.usable], seen).all()
 
 
 def offered(desk: Desk, offer: Offer) -> dict[str, Any]:
     """Return an offer as the page gets it: why this image, the model's suggestion, the label that it has."""
     with desk.lock:
-        hint = None if offer.purpose in BLIND else desk.suggestion(offer.image)
+        blind = offer.purpose in BLIND or offer.image in desk.plan.test  # whatever it is offered for now
+        hint = None if blind else desk.suggestion(offer.image)
         given = desk.board.labels.get(offer.image) if offer.purpose in ("again", "check") else None
         return {
             "image": offer.image, "purpose": offer.purpose, "round": offer.round, "why": _why(desk, offer),

@@ -120,15 +120,17 @@ class Trainer:
         if len(np.unique(job.labels)) < 2:
             unknown = Advice(UNKNOWN, "All training labels are of one class so far.")
             return Judged(job.number, unknown, unknown, [])
-        advice = next_batch(correct, len(job.indices), job.batch, job.seconds, job.seed)
-        helping = picking_helps(correct, np.flatnonzero(~job.random), np.flatnonzero(job.random), job.seed)
+        advice = next_batch(correct, len(job.indices), job.ahead, job.seconds, job.seed)
+        helping = picking_helps(correct, np.flatnonzero(job.picked), np.flatnonzero(job.random), job.seed)
         return Judged(job.number, advice, helping, self._doubted(job, task, shared))
 
     def _doubted(self, job: Job, task: Task, shared: Shared) -> list[tuple[int, int, float]]:
         """Return labels that models which had not seen them find improbable (confident learning's self-confidence,
-        Northcutt et al. 2021): training labels by cross-validation, the test slice's by the model itself."""
-        rows, given = [job.test], [job.truth]
-        probs = [shared.test.probs.astype(np.float32)]
+        Northcutt et al. 2021), by cross-validation.
+
+        Not the test slice's: asking again only where the model disagrees would raise the accuracy that is measured.
+        """
+        rows, given, probs = list[Any](), list[Any](), list[Any]()
         folds = generator(job.seed, "doubted", len(job.indices)).permutation(len(job.indices)) % FOLDS
         for fold in range(FOLDS if len(job.indices) >= 4 * FOLDS else 0):
             seen, held = np.sort(job.indices[folds != fold]), job.indices[folds == fold]
@@ -137,6 +139,8 @@ class Trainer:
             rows.append(held)
             given.append(job.labels[folds == fold])
             probs.append(fitted.predict(held).probs)
+        if not rows:
+            return []
         row, label, prob = np.concatenate(rows), np.concatenate(given), np.concatenate(probs)
         best = prob.argmax(axis=1)
         doubt = prob[np.arange(len(row)), best] - prob[np.arange(len(row)), label]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
+import hmac
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,11 +87,9 @@ def _page(app: FastAPI, access: Access) -> None:
         return _file(name)
 
     @app.post("/api/login")
-    def login(form: Login) -> Response:
-        import hmac
-
+    async def login(form: Login) -> Response:
         if not access.password or not hmac.compare_digest(form.password.encode(), access.password.encode()):
-            time.sleep(SLOW)
+            await asyncio.sleep(SLOW)
             raise HTTPException(401, "that is not the password")
         return JSONResponse({}, headers={"set-cookie": access.set_cookie()})
 
