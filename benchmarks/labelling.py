@@ -90,8 +90,8 @@ def rounds(folder: Path) -> tuple[float, float]:
     def job(labels: int) -> Job:
         every = np.arange(labels)
         return Job(
-            0, str(path), ROWS, FEATURES, tuple(range(len(CLASSES))), train[:labels], truth[train[:labels]], every // 20,
-            every % 5 == 0, every % 5 > 0, test, truth[test], pool, "margin", {}, 40, 20, 0, 1.5, 0,
+            0, str(path), ROWS, FEATURES, tuple(range(len(CLASSES))), train[:labels], truth[train[:labels]],
+            every // 20, every % 5 == 0, every % 5 > 0, test, truth[test], pool, "margin", {}, 40, 20, 0, 1.5, 0,
         )  # fmt: skip
 
     trainer, took = Trainer(), dict[type, float]()
