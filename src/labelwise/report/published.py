@@ -87,6 +87,9 @@ def _claims(content: Content) -> Iterator[tuple[str, str, str, str]]:
     yield "class weights", "slightly worse in most cases", *_weights(content)
 
 
+A_POINT = 0.01
+
+
 def _call(low: float, high: float, value: float, rounding: float, other: float) -> str:
     """Return whether an interval agrees with a published value; open where it would agree with the `other` as well."""
     if math.isnan(low):
@@ -132,9 +135,20 @@ def _advantage(content: Content) -> tuple[str, str]:
         return "not run", NOT_RUN
     higher = {str(row): list(part["arm"][part["call"] == "higher"]) for row, part in own.groupby("row", sort=False)}
     said = "; ".join(f"{row}: {', '.join(arms) or 'none shown'}" for row, arms in higher.items())
-    if (own["call"] == "no verdict").any() or set(higher) == {"1%"}:
-        return said, OPEN
-    return said, SAME if all(bool(arms) == (row != "1%") for row, arms in higher.items()) else DIFFERENT
+    verdicts = {_row_advantage(str(row), part) for row, part in own.groupby("row", sort=False)}
+    if DIFFERENT in verdicts:
+        return said, DIFFERENT
+    return said, OPEN if OPEN in verdicts or set(higher) == {"1%"} else SAME
+
+
+def _row_advantage(row: str, part: pd.DataFrame) -> str:
+    """Return whether a row agrees: that no advantage is shown contradicts one only where none of a point is left."""
+    shown = bool((part["call"] == "higher").any())
+    if row == "1%":
+        return DIFFERENT if shown else OPEN if (part["call"] == "no verdict").any() else SAME
+    if shown:
+        return SAME
+    return DIFFERENT if (part["high"] < A_POINT).all() else OPEN
 
 
 def _similar(content: Content) -> tuple[str, str]:
