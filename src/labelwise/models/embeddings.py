@@ -57,11 +57,12 @@ def _kept(folder: Path, images: ImageSet, backbone: Backbone, progress: Progress
         raise InputError(cannot_write(error)) from None
 
 
-def resume(folder: Path, images: ImageSet, backbone: Backbone, progress: Progress, chunk: int = CHUNK) -> Embeddings:
-    """Embed what is not embedded yet; each chunk is on disk before it is marked as done. chunk: a multiple of 32.
+def resume(folder: Path, images: ImageSet, backbone: Backbone, progress: Progress, chunk: int = 0) -> Embeddings:
+    """Embed what is not embedded yet; each chunk is on disk before it is marked as done. chunk: images, or 0: CHUNK.
 
     Values are appended, never mapped for writing: on a full disk a mapped file kills Python.
     """
+    chunk = chunk or CHUNK
     mark, path = folder / "meta.json", folder / "values.f16"
     done, seconds = _done(mark, path, 2 * backbone.features)
     if done < len(images):
