@@ -108,8 +108,14 @@ class Worker:
 
 
 def _work(make: Make, pipe: Connection) -> None:
-    """Take jobs until the server is gone."""
+    """Take jobs until the server is gone, then end at once: threads of a job's libraries would wait for ever."""
     os.nice(NICE)  # people first
+    with contextlib.suppress(BrokenPipeError):  # the server is gone
+        _take_jobs(make, pipe)
+    os._exit(0)
+
+
+def _take_jobs(make: Make, pipe: Connection) -> None:
     run = make()
     while True:
         try:
@@ -118,8 +124,6 @@ def _work(make: Make, pipe: Connection) -> None:
             return
         try:
             run(job, lambda what, content: pipe.send((what, content)))
-        except BrokenPipeError:
-            return
         except InputError as error:
             pipe.send(("problem", str(error)))
         pipe.send(("done", None))

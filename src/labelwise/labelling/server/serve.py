@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -42,6 +44,9 @@ def serve(project: Project, port: int, remote: str | None, password: str, ready:
     address = f"http://{names[0]}:{port}/" + ("" if password else f"?token={access.token}")
     threading.Thread(target=lambda: views.decoder, daemon=True).start()  # the first image does not wait for it
     threading.Thread(target=_tell, args=(server, lambda: ready(address)), daemon=True).start()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # raised again by uvicorn when it has ended
     desk.start()
     try:
         server.run(sockets=[listener])
