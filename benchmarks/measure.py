@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import warnings
@@ -26,6 +27,7 @@ class Measured:
 
 def measure(job: Job) -> Measured:
     """Run a job in a forked process. Errors: RuntimeError when it failed, or was killed."""
+    gc.collect()  # or the child would do it, and free what it counted before
     receiver, sender = get_context("fork").Pipe(duplex=False)
     process = get_context("fork").Process(target=_run, args=(job, sender))
     process.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("LABELWISE_CACHE", str(Path(tempfile.gettempdir()) / f"labelwise-tests-{os.getuid()}"))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start what runs behind with Ctrl-C ignored
 CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "cifar10"
 
 

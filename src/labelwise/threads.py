@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -32,6 +33,17 @@ def share_cores(processes: int) -> None:
     """Say that so many processes share this machine, each of which is to take its part of the cores."""
     global _shared_with  # noqa: PLW0603  a property of the process, of no consequence for any result
     _shared_with = processes
+
+
+@contextmanager
+def cores_shared(processes: int) -> Iterator[None]:
+    """Compute as one of so many processes that share this machine."""
+    before = _shared_with
+    share_cores(processes)
+    try:
+        yield
+    finally:
+        share_cores(before)
 
 
 def cores() -> int:

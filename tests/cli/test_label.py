@@ -23,7 +23,12 @@ def test_bad_input_is_one_line_and_makes_nothing(tmp_path: Path, monkeypatch: py
     refused(folder, "at least two classes", classes="cat")
     refused(folder, "cat twice", classes="cat,dog,cat")
     refused(folder, "'margn' is not a strategy; did you mean 'margin'", strategy="margn")
-    refused(folder, "no column dog; it needs path", suggest=f"file:{tmp_path / 'p.csv'}")
+    refused(folder, "no column for the class 'dog'; it has path, cat", suggest=f"file:{tmp_path / 'p.csv'}")
+    for row, why in (("nan,1", "NaN"), ("0.9,0.9", "do not sum to 1"), ("-1,2", "negative"), ("a,b", "no number")):
+        (tmp_path / "q.csv").write_text(f"path,cat,dog\n000.png,{row}\n")
+        refused(folder, why, suggest=f"file:{tmp_path / 'q.csv'}")
+    (tmp_path / "q.csv").write_text("image,cat,dog\n000.png,0.5,0.5\n")
+    refused(folder, "no column path", suggest=f"file:{tmp_path / 'q.csv'}")
     refused(folder, "cannot read", suggest=f"file:{tmp_path / 'none.csv'}")
     refused(folder, "is not a zero-shot model", suggest="magic")
     monkeypatch.delenv("LABELWISE_PASSWORD", raising=False)

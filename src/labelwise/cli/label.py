@@ -99,19 +99,16 @@ def _changes(
 
 
 def _check_suggest(suggest: str, classes: list[str]) -> None:
-    """Refuse what can be seen at once to be no such model or file; its rows are checked when the images were read."""
+    """Refuse what can be seen at once to be no such model or file; its images are found when all were read."""
     from labelwise.parts import ZeroShot
     from labelwise.zero_shot import check_zero_shot
 
     if problem := check_zero_shot(ZeroShot(model=suggest)):
         raise InputError(f"--suggest: {problem}")
     if suggest.startswith("file:"):
-        from labelwise.data.joined import read_columns
+        from labelwise.zero_shot.file import check_file
 
-        path, columns, _ = read_columns(suggest.removeprefix("file:"))
-        missing = [name for name in ("path", *classes) if name not in columns]
-        if missing:
-            raise InputError(f"--suggest: {path} has no column {', '.join(missing)}; it needs path and one a class")
+        check_file(suggest.removeprefix("file:"), classes)
 
 
 def remote_password(remote: str | None) -> str:

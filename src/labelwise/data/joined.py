@@ -33,10 +33,15 @@ class Joined:
 
     def values(self, name: str, what: str) -> NDArray[Any]:
         """Return one column. Errors: InputError where there is none."""
-        if name not in self.columns:
-            has = ", ".join(list(self.columns)[:20]) or "none"
-            raise InputError(f"{self.path}: no column {what} '{name}'; it has {has}")
-        return self.columns[name]
+        return column_of(self.path, self.columns, name, what)
+
+
+def column_of(path: Path, columns: dict[str, NDArray[Any]], name: str, what: str) -> NDArray[Any]:
+    """Return one of a file's columns. Errors: InputError where there is none."""
+    if name not in columns:
+        has = ", ".join(list(columns)[:20]) or "none"
+        raise InputError(f"{path}: no column {what} '{name}'; it has {has}")
+    return columns[name]
 
 
 def read_columns(name: str) -> tuple[Path, dict[str, NDArray[Any]], str]:

@@ -55,7 +55,7 @@ class Probe:
 
     def standardised(self, indices: Indices) -> NDArray[np.float32]:
         """Return the features at `indices`, standardised by the pool's mean and deviation: (n, D) float32."""
-        rows = self.features[indices].astype(np.float32)
+        rows = _converted(self.features, indices)
         rows -= self.mean
         rows /= self.scale
         return rows
@@ -119,16 +119,19 @@ class FittedProbe:
         features, passes = self.learner.features, []
         chunks = [indices[start : start + CHUNK] for start in range(0, max(1, len(indices)), CHUNK)]
         with one_thread():
-            probs = [_probabilities(features[part].astype(np.float32), self.weights, self.bias) for part in chunks]
+            rows = np.empty((min(CHUNK, len(indices)), features.shape[1]), np.float32)
+            probs = [_probabilities(_converted(features, part, rows), self.weights, self.bias) for part in chunks]
             if dropout is not None:
                 passes = [self._dropped(part, dropout, i * CHUNK) for i, part in enumerate(chunks)]
-        rows, stochastic = features if embeddings else None, np.concatenate(passes, axis=1) if passes else None
-        return Predictions(indices, np.concatenate(probs), rows, stochastic, time.perf_counter() - started)
+        stochastic = np.concatenate(passes, axis=1) if passes else None
+        seconds = time.perf_counter() - started
+        return Predictions(indices, np.concatenate(probs), features if embeddings else None, stochastic, seconds)
 
     def _dropped(self, indices: Indices, dropout: Dropout, start: int) -> Floats:
         """Drop out standardised features: a feature that is dropped counts as its mean."""
         mean, bias = self.learner.mean, self.bias + self.learner.mean @ self.weights
-        centred = self.learner.features[indices].astype(np.float32) - mean
+        centred = _converted(self.learner.features, indices)
+        centred -= mean
         return dropped(centred, dropout, start, lambda rows: _probabilities(rows, self.weights, bias))
 
 
@@ -160,6 +163,21 @@ def _probabilities(
     rows: NDArray[np.float32], weights: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     return softmax(rows @ weights + bias)
+
+
+def _converted(
+    features: NDArray[np.float16], indices: Indices, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Return `features[indices]` as float32 (n, D), in `out` if given: fresh memory costs more than the values.
+
+    By PyTorch: the same bits as NumPy's conversion, several times as fast.
+    """
+    import torch
+
+    taken = features[indices]
+    result = np.empty(taken.shape, np.float32) if out is None else out[: len(taken)]
+    torch.from_numpy(result).copy_(torch.from_numpy(taken))
+    return result
 
 
 def pool_statistics(features: NDArray[np.float16], pool: Indices) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -10,18 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwise.config import Study
+from labelwise.arrays import softmax
+from labelwise.config import Arm, Study
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
 from labelwise.data.sources import open_dataset
-from labelwise.models.learner import Calibration
+from labelwise.models.learner import Calibration, Dropout, dropped
 from labelwise.models.learners import calibrate
 from labelwise.strategies import BASELINE, STRATEGIES, embeddings_of, needs_scores, run_strategy
 from labelwise.study.plan import Run, check_study, plan_runs
 from labelwise.study.workers import default_workers
+from labelwise.threads import cores_shared, one_thread
 
-SAMPLE = 4_096
-"""Candidates on which a strategy is timed; its time is taken as linear in their number."""
+SAMPLES = (2_048, 8_192)
+"""Candidates on which a strategy is timed; how its time grows between them is carried on to the whole pool."""
+LABELLED, BATCH = 1_000, 250
+"""At most so many labelled images and so large a batch while it is timed."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,13 @@ def estimate_study(study: Study, progress: Progress, workers: int | None = None)
     dataset = open_dataset(study, progress)
     runs = plan_runs(study, dataset)
     speed = calibrate(dataset, study)
-    timed = {arm.strategy: _time_strategy(arm.strategy, dataset, speed) for arm in study.arms}
-    seconds = {
-        (run.row.name, run.name, run.seed): _seconds(run, dataset, speed, timed[run.arm.strategy]) for run in runs
-    }
+    number = min(workers or default_workers(study, speed.frozen_embeddings), len(runs))
+    with cores_shared(number):
+        timed = {
+            name: _time_strategy([run for run in runs if run.name == name], dataset, speed)
+            for name in dict.fromkeys(run.name for run in runs)
+        }
+    seconds = {(run.row.name, run.name, run.seed): _seconds(run, dataset, speed, timed[run.name]) for run in runs}
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.row.name, run.name), []).append(run)
@@ -81,7 +88,6 @@ def estimate_study(study: Study, progress: Progress, workers: int | None = None)
         )
         for (row, arm), members in groups.items()
     ]  # fmt: skip
-    number = min(workers or default_workers(study, speed.frozen_embeddings), len(runs))
     return Estimate(arms, speed.once, number, max(seconds.values()))
 
 
@@ -108,34 +114,53 @@ def _seconds(run: Run, dataset: Dataset, speed: Calibration, select: Callable[[i
     return total
 
 
-def _time_strategy(name: str, dataset: Dataset, speed: Calibration) -> Callable[[int, bool], float]:
-    """Time a strategy on random arrays, per candidate: the first round, and a later one with what it keeps."""
-    if name == BASELINE:
+def _time_strategy(runs: list[Run], dataset: Dataset, speed: Calibration) -> Callable[[int, bool], float]:
+    """Time an arm's strategy on random arrays: seconds of its first round, and of a later one with what it keeps.
+
+    Where it looks at passes with dropout, they are included.
+    """
+    arm = runs[0].arm
+    if arm.strategy == BASELINE:
         return lambda _pool, _first: 0.0
+    labelled = min(LABELLED, int(np.median([size for run in runs for size in run.labels])))
+    batch = max(1, min(BATCH, int(np.median([run.batch for run in runs]))))
+    smallest = min(len(dataset.pool), max(SAMPLES[0], 2 * (labelled + batch)))
+    sizes = smallest, min(len(dataset.pool), max(SAMPLES[1], 2 * smallest))
+    labelled, batch = min(labelled, smallest // 2), min(batch, smallest // 4)
+    frozen = speed.frozen_embeddings or embeddings_of(arm.strategy, arm.options) == "pretrained"
+    times = [_rounds(arm, size, labelled, batch, frozen, len(dataset.classes), speed.features) for size in sizes]
+
+    def select(pool: int, first: bool) -> float:
+        before, seconds = (time_[0 if first else 1] for time_ in times)
+        grown = sizes[1] / sizes[0]
+        power = np.clip(np.log(seconds / before) / np.log(grown), 1, 2) if grown > 1 else 1.0
+        return float(seconds * (pool / sizes[1]) ** power)
+
+    return select
+
+
+def _rounds(
+    arm: Arm, size: int, labelled: int, batch: int, frozen: bool, classes: int, features: int
+) -> tuple[float, float]:
+    """Return the seconds of a first and a later round on random arrays, with passes with dropout."""
     rng = np.random.default_rng(0)
-    size = min(SAMPLE, len(dataset.pool))
-    arrays: dict[str, NDArray[Any]] = {
-        "probs": rng.dirichlet(np.ones(len(dataset.classes)), size).astype(np.float32),
-        "embeddings": rng.standard_normal((size, speed.features)).astype(np.float16),
-    }
-    if (dropout := STRATEGIES[name].dropout) is not None:
-        arrays["stochastic_probs"] = np.stack([arrays["probs"]] * dropout[0])
-    frozen = speed.frozen_embeddings or embeddings_of(name, {}) == "pretrained"
+    probs = rng.dirichlet(np.ones(classes), size).astype(np.float32)
+    embeddings = rng.standard_normal((size, features), np.float32).astype(np.float16)
+    arrays: dict[str, NDArray[Any]] = {"probs": probs, "embeddings": embeddings}
     memory: dict[str, Any] | None = {} if frozen else None
+    weights = rng.standard_normal((features, classes), np.float32)
     times = []
     for number in range(2):
         started = time.perf_counter()
+        if (dropout := STRATEGIES[arm.strategy].dropout) is not None:
+            drawn = Dropout(*dropout, seed=0)
+            with one_thread():
+                arrays["stochastic_probs"] = dropped(
+                    embeddings.astype(np.float32), drawn, 0, lambda rows: softmax(rows @ weights)
+                )
         run_strategy(
-            name,
-            np.arange(size),
-            64,
-            np.empty(0, np.int64),
-            arrays,
-            {},
-            0,
-            number,
-            memory,
-            classes=len(dataset.classes),
-        )
-        times.append((time.perf_counter() - started) / size)
-    return lambda pool, first: pool * times[0 if first else 1]
+            arm.strategy, np.arange(labelled, size), batch, np.arange(labelled), arrays, arm.options, 0, number, memory,
+            classes=classes,
+        )  # fmt: skip
+        times.append(time.perf_counter() - started)
+    return times[0], times[1]

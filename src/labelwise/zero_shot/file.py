@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +13,7 @@ from numpy.typing import NDArray
 from labelwise.arrays import Indices
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
-from labelwise.data.joined import Joined, read_joined
+from labelwise.data.joined import column_of, read_columns, read_joined
 from labelwise.errors import InputError, printable
 from labelwise.parts import ZeroShot
 from labelwise.zero_shot import Guesses
@@ -44,7 +47,7 @@ class FileOfProbabilities:
 def open_model(settings: ZeroShot, dataset: Dataset, _device: str, skipped: bool) -> FileOfProbabilities:
     """Read and check a file: a column a class, a row an image (see `read_joined`). Errors: InputError."""
     joined = read_joined(settings.model.removeprefix("file:"), dataset, skipped)
-    values = _checked(joined, dataset)
+    values = _checked(joined.path, joined.columns, dataset.classes, [dataset.images.names[i] for i in joined.indices])
     probs = np.full((len(dataset.images), len(dataset.classes)), np.nan)
     probs[joined.indices] = values / values.sum(axis=1, keepdims=True)
     uncovered = int(np.isnan(probs[dataset.test, 0]).sum())
@@ -60,17 +63,31 @@ def open_model(settings: ZeroShot, dataset: Dataset, _device: str, skipped: bool
     )  # fmt: skip
 
 
-def _checked(joined: Joined, dataset: Dataset) -> NDArray[np.float64]:
-    """Return (n, K) probabilities in the order of the classes. Errors: InputError that names the first bad row."""
+def check_file(name: str, classes: Sequence[str]) -> None:
+    """Check a file's columns and rows before its images are known; no classes: its path column. Errors: InputError."""
+    path, columns, _ = read_columns(name)
+    if "path" not in columns:
+        raise InputError(f"{path}: no column path; it needs one, with a column a class")
+    if classes:
+        _checked(path, columns, classes, [str(image) for image in columns["path"]])
+
+
+def _checked(
+    path: Path, found: dict[str, NDArray[Any]], classes: Sequence[str], names: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return (n, K) probabilities in the order of the classes. names: of the rows' images.
+
+    Errors: InputError that names the first bad row.
+    """
     columns = []
-    for name in dataset.classes:
-        column = joined.values(name, "for the class")
+    for name in classes:
+        column = column_of(path, found, name, "for the class")
         if column.dtype == object:  # an empty cell of a CSV file
             column = np.where(column == "", np.nan, column)
         try:
             columns.append(column.astype(np.float64))
         except (ValueError, TypeError):
-            raise InputError(f"{joined.path}: the column '{name}' holds something that is no number") from None
+            raise InputError(f"{path}: the column '{name}' holds something that is no number") from None
     values = np.stack(columns, axis=1)
     total = values.sum(axis=1)
     for bad, what in (
@@ -82,7 +99,7 @@ def _checked(joined: Joined, dataset: Dataset) -> NDArray[np.float64]:
             first = int(np.flatnonzero(bad)[0])
             sums = f" (the first sums to {total[first]:g})" if "sum" in what else ""
             raise InputError(
-                f"{joined.path}: {int(bad.sum()):,} of {len(values):,} rows {what}, the first is that of "
-                f"{dataset.images.names[joined.indices[first]]}{sums}; probabilities are needed, a column a class"
+                f"{path}: {int(bad.sum()):,} of {len(values):,} rows {what}, the first is that of "
+                f"{printable(names[first])}{sums}; probabilities are needed, a column a class"
             )
     return values
