@@ -16,6 +16,7 @@ from labelwise.config import Study
 from labelwise.data.dataset import Dataset
 from labelwise.data.sources import open_dataset
 from labelwise.models.backbone import torch_threads
+from labelwise.models.learner import Dropout, dropped
 from labelwise.models.learners import LEARNERS, build_learner
 from labelwise.seeds import generator
 
@@ -149,3 +150,14 @@ def test_the_key_stands_for_data_and_weights(digits: Dataset, learner: Any, kind
     ]
     assert len({learner.key, *others}) == 3
     assert learner.used["device"] == "cpu"
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5, 0.75])
+def test_masks_are_the_definitions_to_the_bit(rate: float) -> None:
+    """However they are drawn: each feature stays with probability 1 - rate, by the generator's own float32 numbers."""
+    features = np.random.default_rng(0).standard_normal((700, 5)).astype(np.float32)
+    found = dropped(features, Dropout(3, rate, 7), 64, np.copy)
+    rng = generator(7, "dropout", 64)
+    for values in found:
+        kept = rng.random(features.shape, np.float32) < np.float32(1 - rate)
+        np.testing.assert_array_equal(values, features * kept / np.float32(1 - rate))

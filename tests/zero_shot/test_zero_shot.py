@@ -71,6 +71,7 @@ def test_contract(name: str, dataset: Dataset, settings: dict[str, ZeroShot], ca
     assert model.note
     assert model.missing == ""
     assert model.known(0.5)
+    assert (model.pace(asked) > 0) == (name == "clip")
 
 
 @pytest.mark.parametrize(("model", "message"), [("clop", "did you mean 'clip'"), ("file:none.csv", "cannot read")])

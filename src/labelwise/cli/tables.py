@@ -104,7 +104,7 @@ def print_plan(estimate: Estimate, format_: str) -> None:
     rows = [{**asdict(arm), "seconds": round(arm.seconds, 1)} for arm in estimate.arms]
     if format_ == "json":
         whole = {"seconds_once": estimate.once, "workers": estimate.workers, "seconds": estimate.seconds,
-                 "seconds_longest_run": estimate.longest}  # fmt: skip
+                 "seconds_longest_run": estimate.longest, "runs_can_stop_early": estimate.early}  # fmt: skip
         print(json.dumps({"arms": rows, **whole}, indent=1))
         return
     print_rows(rows, format_)
@@ -113,9 +113,14 @@ def print_plan(estimate: Estimate, format_: str) -> None:
         print(
             f"\nIn all {total['runs']:,} runs, {total['rounds']:,} rounds, {total['labels']:,} labels; about "
             f"{duration(estimate.seconds)} with {estimate.workers} worker{'s' * (estimate.workers > 1)} as fast as "
-            f"here ({duration(estimate.once)} of it once, for embedding the images); the longest run takes "
+            f"here ({duration(estimate.once)} of it once, before the first run); the longest run takes "
             f"{duration(estimate.longest)}."
             "\nThe time is from a calibration of a few seconds; equal fits are computed once, so it can be less."
+            + (
+                "\nRuns stop where they reach the baseline: all of this is the most it can be."
+                if estimate.early
+                else ""
+            )
         )
 
 

@@ -18,9 +18,10 @@ from labelwise.data.sources import open_dataset
 from labelwise.models.learner import Calibration, Dropout, dropped
 from labelwise.models.learners import calibrate
 from labelwise.strategies import BASELINE, STRATEGIES, embeddings_of, needs_scores, run_strategy
-from labelwise.study.plan import Run, check_study, plan_runs
+from labelwise.study.plan import Run, asks_zero_shot, check_study, plan_runs
 from labelwise.study.workers import default_workers
 from labelwise.threads import cores_shared, one_thread
+from labelwise.zero_shot import open_zero_shot
 
 SAMPLES = (2_048, 8_192)
 """Candidates on which a strategy is timed; how its time grows between them is carried on to the whole pool."""
@@ -44,15 +45,17 @@ class ArmEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """arms: one entry a row and arm; once: seconds spent once for all of them, as embedding the images; workers: how
+    """arms: one entry a row and arm; once: seconds spent once for all of them, as embedding the images and asking a
 
-    many share the runs; longest: seconds of the longest run, which one worker computes.
+    zero-shot model; workers: how many share the runs; longest: seconds of the longest run, which one worker computes;
+    early: runs stop where they reach the baseline, so that all this is the most it can be.
     """
 
     arms: list[ArmEstimate]
     once: float
     workers: int
     longest: float
+    early: bool
 
     @property
     def seconds(self) -> float:
@@ -88,7 +91,18 @@ def estimate_study(study: Study, progress: Progress, workers: int | None = None)
         )
         for (row, arm), members in groups.items()
     ]  # fmt: skip
-    return Estimate(arms, speed.once, number, max(seconds.values()))
+    once = speed.once + _zero_shot_seconds(study, dataset, runs)
+    return Estimate(arms, once, number, max(seconds.values()), study.stop == "at_baseline")
+
+
+def _zero_shot_seconds(study: Study, dataset: Dataset, runs: list[Run]) -> float:
+    """Return the seconds of labelling zero-shot what the arms may start with, and the test set."""
+    asking = {(run.row, run.seed): run.budget for run in runs if asks_zero_shot(run.arm)}
+    if not asking:
+        return 0.0
+    model = open_zero_shot(study.zero_shot, dataset, study.learner.device, study.skip_unreadable)
+    images = len(dataset.pool) if study.zero_shot.pool == "full" else sum(asking.values())
+    return model.pace(dataset.pool) * (images + len(dataset.test))
 
 
 def _scored(run: Run, dataset: Dataset) -> int:

@@ -59,6 +59,10 @@ class ZeroShotModel(Protocol):
         """Return class probabilities for the images at `indices`."""
         ...
 
+    def pace(self, indices: Indices) -> float:
+        """Return the seconds that an image takes here, measured on a few of these; 0 where nothing is computed."""
+        ...
+
     def known(self, accuracy: float) -> str:
         """Say what its accuracy on the test set is held against. Errors: InputError where it cannot be right."""
         ...

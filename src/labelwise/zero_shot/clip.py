@@ -84,6 +84,14 @@ class Clip:
         scale = np.exp(np.float64(text[-1, 0]))  # the last row holds the log of the scale
         return Guesses(indices, softmax(scale * (features @ text[:-1].T), axis=1), seconds)
 
+    def pace(self, indices: Indices) -> float:
+        """Return the seconds that an image takes here, loading the weights not counted."""
+        some = indices[: 2 * self.settings.batch]
+        _ = self._model
+        started = time.perf_counter()
+        self._embed_images(some)
+        return (time.perf_counter() - started) / max(1, len(some))
+
     def known(self, accuracy: float) -> str:
         """Say what is known of the accuracy on the test set. Errors: InputError where it is too low for the weights."""
         if self.expected is None:
