@@ -18,7 +18,7 @@ from labelwise.errors import InputError
 DURABLE = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON")
 """A transaction that has returned survives `kill -9` and a loss of power."""
 HINTS = {
-    "database or disk is full": "free some space and run the same command again: {kept}",
+    "database or disk is full": "free some space; {kept}",
     "database disk image is malformed": "the file is damaged: restore a copy, or choose another folder",
     "file is not a database": "it is not one of labelwise's stores; choose another folder",
     "attempt to write a readonly database": "it may not be written to; choose another folder",
@@ -71,7 +71,7 @@ def locked(folder: Path, busy: str, option: str) -> Iterator[None]:
 
 @contextmanager
 def transaction(engine: sa.Engine, name: str, kept: str) -> Iterator[sa.Connection]:
-    """Open a transaction: committed whole, or rolled back. kept: what is not lost, for the message.
+    """Open a transaction: committed whole, or rolled back. kept: what is not lost and how to go on, for the message.
 
     Errors: InputError, in one line, for the database's own (full disk, damaged file).
     """
@@ -80,5 +80,5 @@ def transaction(engine: sa.Engine, name: str, kept: str) -> Iterator[sa.Connecti
             yield connection
     except sa.exc.DBAPIError as error:
         reason = " ".join(str(error.orig).split())
-        hint = HINTS.get(reason, "{kept}; run the same command again").format(kept=kept)
+        hint = HINTS.get(reason, "{kept}").format(kept=kept)
         raise InputError(f"{name}: {reason}; {hint}") from error

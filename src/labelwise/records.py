@@ -82,7 +82,7 @@ MEASURED = frozenset({"seconds_train", "seconds_score", "seconds_select", "secon
 """Columns that differ between two equal runs: times, memory, and the machine they ran on."""
 
 
-KEPT = "finished rounds are kept"
+KEPT = "finished rounds are kept; run the same command again"
 
 
 class Store:

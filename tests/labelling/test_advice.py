@@ -60,7 +60,7 @@ def test_too_few_labels_say_so(labels: int) -> None:
 
 def test_nothing_left_to_label_is_said_without_a_guess() -> None:
     found = next_batch(learner(0.05), 200, 0, 1.0, 0)
-    assert (found.say, "next" in found.why) == ("stop", False)
+    assert (found.say, "expected" in found.why) == ("done", False)
 
 
 def test_thirty_images_that_are_all_right_cannot_say_stop_for_sure() -> None:

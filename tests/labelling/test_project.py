@@ -66,7 +66,7 @@ def test_a_project_belongs_to_its_folder_but_follows_it(tmp_path: Path) -> None:
     with made_or_opened(folder, home, None, ["a", "b"], {}):
         pass
     with (
-        pytest.raises(InputError, match="is the project of"),
+        pytest.raises(InputError, match="has the project of"),
         made_or_opened(photos(tmp_path / "q", 3), home, None, [], {}),
     ):
         pass

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.labelling.conftest import photos
+
+from labelwise.errors import InputError
+from labelwise.labelling.server.serve import _bound
 
 
 @pytest.mark.slow
@@ -20,3 +24,35 @@ def test_a_server_that_ends_leaves_no_process_behind(tmp_path: Path, how: signal
     assert "http://127.0.0.1" in server.stdout.readline()
     server.send_signal(how)
     server.communicate(timeout=60)
+
+
+def test_a_project_keeps_its_port_where_that_is_free() -> None:
+    """What a browser has not sent yet waits for the same address."""
+    with _bound("127.0.0.1", 0, 0) as first:
+        port = first.getsockname()[1]
+        first.listen()
+        with _bound("127.0.0.1", 0, port) as other:
+            assert other.getsockname()[1] != port, "taken: a free one"
+        with pytest.raises(InputError, match="choose another --port"):
+            _bound("127.0.0.1", port, 0)
+    with _bound("127.0.0.1", 0, port) as again, socket.socket() as free:
+        assert again.getsockname()[1] == port
+        free.bind(("127.0.0.1", 0))
+        asked = free.getsockname()[1]
+        free.close()
+        with _bound("127.0.0.1", asked, port) as given:
+            assert given.getsockname()[1] == asked
+
+
+@pytest.mark.slow
+def test_the_same_command_opens_the_same_address_again(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", 5)
+    command = [sys.executable, "-m", "labelwise", "label", str(folder), "--classes", "a,b", "--no-browser"]
+    ports = []
+    for _ in range(2):
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert server.stdout is not None
+        ports.append(server.stdout.readline().split("127.0.0.1:")[1].split("/")[0])
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=60)
+    assert ports[0] == ports[1]

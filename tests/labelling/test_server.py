@@ -60,6 +60,7 @@ class Server:
 def server(project: Project) -> Iterator[Server]:
     made = Server(project)
     yield made
+    made.desk.close()
     made.views.close()
 
 

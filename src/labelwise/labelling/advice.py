@@ -30,7 +30,7 @@ def next_batch(correct: Correct, labels: int, batch: int, seconds: float | None,
     labels happens to give is not looked at, since nothing says how much of it is luck.
     """
     if batch <= 0:
-        return Advice("stop", "The budget is spent, or nothing is left to label.")
+        return Advice("done", "There is no next batch: the budget is spent, or every image that differs was looked at.")
     if labels < LEAST_LABELS:
         return Advice(UNKNOWN, f"{labels} training labels are too few to see what more of them bring.")
     rng = generator(seed, "next batch", labels)

@@ -20,7 +20,7 @@ from labelwise.labelling.board import Board
 from labelwise.labelling.events import CLASS_CHANGES, Event
 from labelwise.labelling.jobs import ask, enough_news, training_job
 from labelwise.labelling.messages import Job, Judged, Picked, Work
-from labelwise.labelling.offers import Offer, Plan, offers
+from labelwise.labelling.offers import TRAINING, Offer, Plan, offers
 from labelwise.labelling.project import Project, random_slice
 from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.store import Image
@@ -43,6 +43,7 @@ class Desk:
         self.work: dict[str, tuple[int, int]] = {}
         self.problem: str | None = None
         self.full: str | None = None  # the problem of a store that could not write
+        self.unsure = False  # whether the store may hold what memory does not
         self.rounds = project.store.rounds()
         if self.rounds:  # until there is a new round, the last one's picks are the best there are
             last = self.rounds[-1]
@@ -70,6 +71,8 @@ class Desk:
         refused: list[dict[str, str]] = []
         fresh: list[Event] = []
         with self.lock:
+            self._read_again()
+            known = len(self.board.log)
             for event in events:
                 if event.uuid in self.board.uuids:
                     accepted.append(event.uuid)
@@ -86,13 +89,23 @@ class Desk:
             try:
                 self.project.store.append(fresh)
             except InputError as error:
-                self.problem = self.full = str(error)
-                self.board = self.plan.board = Board(len(self.images), self.project.store.events())
+                self._not_written(error)
+                self.board = self.plan.board = Board(len(self.images), self.board.log[:known])
+                self.unsure = True
                 raise
             if fresh and self.problem == self.full:
                 self.problem = None  # there is room again
             self._after(fresh)
         return accepted, refused
+
+    def _read_again(self) -> None:
+        """After a write that failed, take what the store holds: a commit may have reached it all the same."""
+        if self.unsure:
+            self.board = self.plan.board = Board(len(self.images), self.project.store.events())
+            self.unsure = False
+
+    def _not_written(self, error: InputError) -> None:
+        self.problem = self.full = str(error)
 
     def _numbered(self, event: Event) -> Event:
         if event.kind == "class-added" and event.klass is None:
@@ -119,14 +132,24 @@ class Desk:
                     self.held[image][annotator] = until
             found: list[Offer] = []
             seen = set(have)
+            room = self._room(seen)
             for offer in offers(self.plan, annotator):
                 if len(found) >= count:
                     break
+                buys = offer.purpose in TRAINING and offer.image not in self.board.bought
+                if buys and room <= 0:
+                    continue
                 if offer.image not in seen and not self._with_others(offer, annotator):
                     seen.add(offer.image)
                     self.held[offer.image][annotator] = until
                     found.append(offer)
+                    room -= buys
             return found
+
+    def _room(self, have: set[int]) -> int:
+        """Return how many labels more can be bought when the images that somebody has are labelled, too."""
+        coming = {i for i in have.difference(self.plan.test) if 0 < i <= len(self.images) and self.plan.usable[i - 1]}
+        return self.plan.limit() - len(self.board.bought | coming)
 
     def _with_others(self, offer: Offer, annotator: str) -> bool:
         """Return whether enough others are looking at an image: with what is labelled, as many as the overlap."""
@@ -238,7 +261,10 @@ class Desk:
                 "picked": self._picked, "judged": self._judged, "suggested": self._suggested,
                 "problem": self._failed, "done": lambda _: self._train(),
             }  # fmt: skip
-            hear[kind](content)
+            try:
+                hear[kind](content)
+            except InputError as error:  # memory has it; what can be made again is made again at the next start
+                self._not_written(error)
 
     def _failed(self, reason: str) -> None:
         self.problem = reason
@@ -251,15 +277,15 @@ class Desk:
             self.work[what] = (done, total)
 
     def _read(self, changes: list[dict[str, Any]]) -> None:
-        self.project.store.update_images(changes)
         self._changed(changes)
+        self.project.store.update_images(changes)
 
     def _grouped(self, groups: dict[int, int]) -> None:
         changes = [{"id": i, "grp": g} for i, g in groups.items() if self.images[i - 1].grp != g]
-        self.project.store.update_images(changes)
         self._changed(changes)
         self.prepared = True
         self._train()
+        self.project.store.update_images(changes)
 
     def _changed(self, changes: Sequence[dict[str, Any]]) -> None:
         for change in changes:
@@ -292,8 +318,8 @@ class Desk:
             "labels": found.labels, "kind": found.kind, "accuracy": share, "low": low, "high": high,
             "test": found.test, "strategy": self.project.settings.strategy, "picks": self.plan.picks,
         }  # fmt: skip
-        self.project.store.add_round(found.number, result)
         self.rounds.append({"round": found.number, "time": now(), **result})
+        self.project.store.add_round(found.number, result)
 
     def _judged(self, found: Judged) -> None:
         self.plan.doubted = {row + 1: (self.columns[column], prob) for row, column, prob in found.doubted}

@@ -44,13 +44,14 @@ def training_job(plan: Plan, embedded: tuple[str, int, int], settings: Settings,
     """Return the next round, or None where there is nothing to train on and the cold start is picked already.
 
     embedded: file, rows and D of the embeddings that are there; number: of the round. Before the test slice is answered
-    nothing is trained, since nothing could be measured.
+    nothing is trained, since nothing could be measured; nor while all labels are of one class: it would be sure of it.
     """
     file, rows, features = embedded
     board = plan.board
     labelled = [image for image in plan.training() if image <= rows]
     test = [image for image in plan.test if image in board.labels and image <= rows]
-    ready = bool(test and labelled) and all(board.answers(image) for image in plan.test)
+    differ = len({board.labels[image] for image in labelled}) > 1
+    ready = bool(test) and differ and all(board.answers(image) for image in plan.test)
     cold = not labelled and plan.kind != "typical"
     if not rows or not (ready or cold):
         return None

@@ -36,7 +36,7 @@ class Settings:
     """What a project was asked to do. budget: labels, the test slice's included; slice: images in it, for good;
 
     overlap: people an image; suggest: a zero-shot model (clip or file:PATH) for the first suggestions, or ""; id: tells
-    projects apart in a browser's storage.
+    projects apart in a browser's storage; port: where the page was served last.
     """
 
     budget: int = 200
@@ -49,6 +49,7 @@ class Settings:
     device: str = "auto"
     suggest: str = ""
     id: str = ""
+    port: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -137,16 +138,13 @@ def made_or_opened(
         raise InputError(f"--project {home} is the folder of the images; give it a folder of its own")
     if len(set(classes)) < len(classes):
         raise InputError(f"--classes: {', '.join(k for k in dict.fromkeys(classes) if classes.count(k) > 1)} twice")
-    if db is None and not (home / "project.db").is_file() and len(classes) < 2:
-        raise InputError(TOO_FEW)  # before a folder is made
+    if db is None and not (home / "project.db").is_file():  # before a folder is made
+        _check_new(classes, scan(images, home), images)
     with _locked(home), _store(home, db) as store:
         fresh = not store.exists()
         if fresh:
-            if len(classes) < 2:
-                raise InputError(TOO_FEW)
             found = scan(images, home)
-            if not found:
-                raise InputError(f"{images} holds no images (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM), nor do its folders")
+            _check_new(classes, found, images)
             settings = Settings(**changes)
             settings = replace(settings, id=uuid4().hex, slice=slice_size(settings.budget, len(found)))
             store.create(os.path.abspath(images), version("labelwise"), asdict(settings))
@@ -159,12 +157,18 @@ def made_or_opened(
         yield project
 
 
+def _check_new(classes: Sequence[str], found: Sequence[Any], images: Path) -> None:
+    if len(classes) < 2:
+        raise InputError(TOO_FEW)
+    if not found:
+        raise InputError(f"{images} holds no images (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM), nor do its folders")
+
+
 def _reopen(project: Project, folder: str, changes: dict[str, Any]) -> None:
     if folder != str(project.images):
         if os.path.isdir(folder):
-            raise InputError(
-                f"{project.home} is the project of {folder}; choose another --project for {project.images}"
-            )
+            where, option = (project.home, "--project") if project.store.is_file else (project.store.name, "--db")
+            raise InputError(f"{where} has the project of {folder}; choose another {option} for {project.images}")
         project.store.set_folder(str(project.images))  # the images were moved
     now = asdict(project.settings)
     for name in ("seed", "backbone", "weights"):

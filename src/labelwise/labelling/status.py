@@ -49,13 +49,23 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
             "accuracy": _accuracy(last) if last else None,
             "model": _model(desk, last) if last else None,
             "work": [{"what": what, "done": d, "total": total} for what, (d, total) in desk.work.items()],
-            "curve": [{"round": r["round"], "labels": r["labels"], **_interval(r)} for r in models],
+            "curve": _curve(models),
             "advice": next((r["advice"] for r in reversed(models) if "advice" in r), WAIT),
             "helping": next((r["helping"] for r in reversed(models) if "helping" in r), WAIT),
             "people": [{"name": name, "labels": count} for name, count in people.most_common()],
             "agreement": agreement(board), "consistency": consistency(board), "review": len(board.disagreements()),
             "problem": desk.problem, "version": desk.version,
         }  # fmt: skip
+
+
+def _curve(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a point a model, by labels: what was measured with as many labels or more before an undo is left out."""
+    points: list[dict[str, Any]] = []
+    for found in models:
+        while points and points[-1]["labels"] >= found["labels"]:
+            points.pop()
+        points.append({"round": found["round"], "labels": found["labels"], **_interval(found)})
+    return points
 
 
 def _interval(found: dict[str, Any]) -> dict[str, float]:

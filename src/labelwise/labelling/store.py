@@ -15,7 +15,7 @@ from labelwise.errors import InputError
 from labelwise.labelling.events import Event
 
 SCHEMA = 1
-KEPT = "acknowledged labels are kept"
+KEPT = "acknowledged labels are kept, and what waits is sent when this works again"
 META = sa.MetaData()
 PROJECT = sa.Table(
     "project", META,
@@ -87,6 +87,7 @@ class ProjectStore:
 
     def __init__(self, where: Path | str, read_only: bool = False) -> None:
         self.engine = sqlite(where, read_only) if isinstance(where, Path) else _server(where)
+        self.is_file = isinstance(where, Path)
         self.name = str(where if isinstance(where, Path) else self.engine.url)  # a password in it shows as ***
 
     def transaction(self) -> Any:

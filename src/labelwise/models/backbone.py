@@ -144,8 +144,8 @@ def _load_file(module: nn.Module, path: Path) -> None:
             state = state.get("state_dict", state)
         module.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
     except Exception as error:  # damaged files raise nearly anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"learner.weights: {path} does not fit the backbone: {reason}") from None
+        reason = " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])
+        raise InputError(f"learner.weights: {path} does not fit the backbone ({reason})") from None
 
 
 def _load_hub(module: Any, name: str, learner: Learner) -> str:

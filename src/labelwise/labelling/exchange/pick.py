@@ -53,6 +53,11 @@ def pick(
     fitted = None
     if len(np.unique(given)) >= 2:
         fitted = fit(features, np.arange(len(images)), indices, given, len(names), seed)
+    if fitted is None and not set(STRATEGIES[strategy].needs) <= {"embeddings"}:
+        said = f" ({'; '.join(taken.notes)})" if taken.notes else ""
+        raise InputError(
+            f"{strategy} needs labels of two classes{said}; pick the first images with --strategy typiclust"
+        )
     arrays = _arrays(strategy, features, candidates, fitted, len(images), seed)
     picks = run_strategy(strategy, candidates, n, indices, arrays, {}, seed, classes=len(names))
     probs = None if fitted is None else fitted.predict(picks.indices).probs
@@ -81,13 +86,12 @@ def _candidates(board: Board, test: list[int], seen: Inspection) -> Indices:
 def _arrays(
     strategy: str, features: NDArray[np.float16], candidates: Indices, fitted: FittedProbe | None, count: int, seed: int
 ) -> dict[str, NDArray[Any]]:
-    """Return what the strategy needs, over all images. Errors: InputError where that is a model and there is none."""
+    """Return what the strategy needs, over all images."""
     needs = STRATEGIES[strategy].needs
     arrays: dict[str, NDArray[Any]] = {"embeddings": features} if "embeddings" in needs else {}
     if set(needs) <= {"embeddings"}:
         return arrays
-    if fitted is None:
-        raise InputError(f"{strategy} needs labels of two classes; pick the first images with --strategy typiclust")
+    assert fitted is not None
     drawn = STRATEGIES[strategy].dropout
     dropout = Dropout(*drawn, seed=integer(seed, "dropout", 0)) if drawn else None
     said = fitted.predict(candidates, dropout=dropout)

@@ -118,6 +118,8 @@ def _check_columns(path: Path, names: list[str]) -> None:
     for column in ("path", "label"):
         if column not in names:
             hint = nearest(column, names or ["(an empty file)"])
+            if len(names) == 1 and ";" in names[0]:
+                hint = ": its columns are separated by semicolons, and commas are needed"
             raise InputError(f"{path}: no column '{column}'{hint}; write path,label in the first line")
     if doubled := {name for name in names if names.count(name) > 1} & set(COLUMNS):
         raise InputError(f"{path}: two columns '{min(doubled)}'; keep one")

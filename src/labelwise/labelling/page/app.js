@@ -59,6 +59,9 @@ function run(outbox) {
     if (button) label(page, Number(button.dataset.class), event.timeStamp);
   });
   listen(() => options.keys && !(page.panel.open && $("main").inert), (key, event) => act(page, actions, key, event));
+  for (const dialog of document.querySelectorAll("dialog:not(#finder)")) { // their time is not the image's
+    dialog.addEventListener("close", () => session.clock.restart());
+  }
   follow(page);
   start(page);
 }

@@ -52,7 +52,7 @@ export class Classes {
   }
 
   renameForm(cls) {
-    const name = el("input", { type: "text", value: cls.name, required: true, maxLength: 200, autocomplete: "off" });
+    const name = el("input", { type: "text", value: cls.name, required: true, maxLength: 100, autocomplete: "off" });
     const keep = radio("meaning", "Only the name changes: the labels stay", true);
     const again = radio("meaning", "The meaning changes: ask again for its images", false);
     return this.framed([el("label", {}, "New name", name), keep.label, again.label], "Rename", () => {

@@ -1,11 +1,13 @@
 // A grid of images that the model takes for one class: Enter accepts all that are not marked.
 
 import * as api from "./api.js";
+import { Clock } from "./clock.js";
 import { busy, open, tell } from "./dialogs.js";
 import { $, chance, count, el } from "./dom.js";
 import { keyOf } from "./keys.js";
 
 const SHOWN = 24;
+const MOST = 100; // images in one request, which the server bounds
 const OUT = "out"; // left out: gets no answer
 
 export class Grid {
@@ -13,6 +15,8 @@ export class Grid {
     Object.assign(this, { session, state, outbox, annotator });
     this.items = [];
     this.marks = new Map(); // image -> OUT or another class
+    this.left = new Map(); // class -> images that were left out: not shown for it again
+    this.clock = new Clock();
     $("grid-class").addEventListener("change", () => this.load());
     $("grid-accept").addEventListener("click", () => this.accept());
     $("grid-items").addEventListener("click", (event) => {
@@ -45,12 +49,14 @@ export class Grid {
     this.marks.clear();
     this.draw();
     return busy("grid", async () => {
-      const { items } = await api.grid(this.annotator(), this.cls, SHOWN);
-      const answered = new Set(this.outbox.images());
-      this.items = items.filter((item) => !answered.has(item.image));
-      this.began = performance.now();
+      const room = Math.max(0, Math.min(SHOWN, this.state.data.project.budget - this.state.done));
+      const unwanted = new Set([...this.outbox.images(), ...this.left.get(this.cls) ?? []]);
+      const { items } = await api.grid(this.annotator(), this.cls, Math.min(MOST, room + unwanted.size));
+      this.items = items.filter((item) => !unwanted.has(item.image)).slice(0, room);
+      this.clock.restart();
       this.draw();
-      const none = `The model takes no unlabelled image for ${this.state.className(this.cls)} now.`;
+      const none = room ? `The model takes no other unlabelled image for ${this.state.className(this.cls)} now.`
+        : "The budget is spent: raise it in the settings to label more.";
       tell("grid", [said, this.items.length ? "" : none].filter(Boolean).join(" "));
       ($("grid-items").querySelector("button") ?? $("grid-class")).focus();
     }, said || "Loading the grid...");
@@ -133,12 +139,15 @@ export class Grid {
   /** Answers for all that is shown; exceptions get their class, or nothing when they are left out. */
   accept() {
     if (!this.items.length || $("grid").hasAttribute("aria-busy")) return;
-    const seconds = Math.round((performance.now() - this.began) / this.items.length) / 1000;
+    const seconds = Math.round(1000 * this.clock.seconds() / this.items.length) / 1000;
     const batch = api.uuid();
     const labelled = [];
     for (const { image } of this.items) {
       const mark = this.marks.get(image) ?? this.cls;
-      if (mark === OUT) continue;
+      if (mark === OUT) {
+        this.left.set(this.cls, (this.left.get(this.cls) ?? new Set()).add(image));
+        continue;
+      }
       const offer = { image, purpose: "grid", round: null, suggestion: { class: this.cls } };
       this.session.record(offer, "label", mark, seconds, { seen: true, batch });
       labelled.push(image);

@@ -47,7 +47,7 @@ export class Header {
       return [number, "right", sample, interval];
     }
     if (test.done < test.size) return [`${test.done} of ${test.size}`, "test images", "(the accuracy is measured on them)"];
-    return null;
+    return ["No model", "yet", "(it needs labels of two classes to train on)"];
   }
 
   model(model) {
@@ -78,7 +78,10 @@ export class Header {
     const kept = waits ? ` ${count(waits, "answer")} ${waits === 1 ? "waits" : "wait"} in this browser and will be sent.` : "";
     const unkept = waits && !this.outbox.kept ? " This browser cannot store them: keep the page open." : "";
     const trouble = this.outbox?.trouble ?? this.state.trouble;
-    if (trouble?.status === 507) return [`The disk of the server is full: free some space.${kept}${unkept}`, true];
+    if (trouble?.status === 507) {
+      const [reason] = trouble.message.split(";");
+      return [`The server cannot store labels at the moment (${reason}). You can go on labelling.${kept}${unkept}`, true];
+    }
     if (trouble && (trouble.status === 0 || !navigator.onLine)) {
       return [`No connection to the labelwise server. You can go on labelling.${kept}${unkept}`, true];
     }

@@ -58,12 +58,12 @@ export class Panel {
 
   advice({ advice }) {
     if (!advice) return null;
-    const word = { "go on": "Go on", stop: "You can stop" }[advice.say] ?? "Cannot tell yet";
+    const word = { "go on": "Go on", stop: "You can stop", done: "No next batch" }[advice.say] ?? "Cannot tell yet";
     return part("Stop or go on?", el("p", { className: `say ${advice.say.replaceAll(" ", "-")}` }, word), el("p", {}, advice.why));
   }
 
   curve({ curve, accuracy }) {
-    const points = [...new Map((curve ?? []).map((point) => [point.labels, point])).values()]; // the last at a count
+    const points = curve ?? [];
     if (!points.length) return part("Learning curve", el("p", { className: "muted" }, "It begins with the first model."));
     const [number, sample, interval] = accuracy ? accuracyParts(accuracy) : [];
     const words = accuracy ? [el("p", {}, el("b", {}, number), ` right ${sample} ${interval}`)] : [];

@@ -175,4 +175,4 @@ def _project(app: FastAPI, desk: Desk) -> None:
         from labelwise.labelling.exchange import export_to
 
         path, note = export_to(desk.snapshot(), form.format, desk.project.home / "exports", desk.project.settings)
-        return {"path": str(path), "note": note}
+        return {"path": str(path.resolve()), "note": note}

@@ -29,8 +29,10 @@ def serve(project: Project, port: int, remote: str | None, password: str, ready:
     same address; remote: the name or address that other machines use, with a password, or None for this
     machine alone. Errors: InputError for a port that is taken or an address that is not this machine's.
     """
-    listener = bind(remote or LOOPBACK, port)
+    listener = _bound(remote or LOOPBACK, port, project.settings.port)
     port = listener.getsockname()[1]
+    if port != project.settings.port:
+        project.set(port=port)
     names = [remote] if remote else [LOOPBACK, "localhost"]
     hosts = frozenset(f"{name}:{port}" for name in names) | frozenset(names if port == 80 else ())
     access = Access(hosts, secrets.token_urlsafe(24), f"labelwise-{port}", password)
@@ -61,13 +63,25 @@ def _tell(server: uvicorn.Server, ready: Callable[[], None]) -> None:
     ready()
 
 
+def _bound(host: str, port: int, last: int) -> socket.socket:
+    if not port and last:
+        try:
+            return bind(host, last)
+        except InputError:
+            pass  # taken
+    return bind(host, port)
+
+
 def bind(host: str, port: int) -> socket.socket:
     """Return a listening address. Errors: InputError for a port that is taken, or an address of another machine."""
+    listener = None
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.socket(family)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except OSError as error:
+        if listener is not None:
+            listener.close()
         raise InputError(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port") from None
     return listener

@@ -1,0 +1,64 @@
+"""What the page shows: the curve after an undo, and no more images than the budget has room for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.labelling.conftest import said
+
+from labelwise.labelling import status
+from labelwise.labelling.desk import Desk
+from labelwise.labelling.jobs import training_job
+from labelwise.labelling.project import Project
+
+
+def found(number: int, labels: int) -> dict[str, Any]:
+    return {"round": number, "labels": labels, "accuracy": 0.5, "low": 0.4, "high": 0.6}
+
+
+@given(st.lists(st.integers(1, 40), min_size=1))
+def test_the_curve_has_one_point_a_count_and_ends_with_the_newest_model(counts: list[int]) -> None:
+    points = status._curve([found(i, labels) for i, labels in enumerate(counts)])
+    labels = [point["labels"] for point in points]
+    assert labels == sorted(set(labels))
+    assert points[-1]["round"] == len(counts) - 1
+
+
+def test_an_undo_takes_later_points_off_the_curve() -> None:
+    points = status._curve([found(i, labels) for i, labels in enumerate((5, 10, 33, 15, 20))])
+    assert [point["labels"] for point in points] == [5, 10, 15, 20]
+
+
+def test_what_a_person_holds_counts_towards_the_budget(project: Project) -> None:
+    desk = Desk(project)
+    for image in desk.plan.test:
+        desk.answer([said(image)])
+    left = desk.plan.limit() - len(desk.plan.test)
+    first = desk.next("me", 8, [])
+    held = [offer.image for offer in first]
+    more = desk.next("me", 100, held)
+    assert len(held) + len(more) == left, "with what is on the page, exactly the budget"
+    everything = held + [offer.image for offer in more]
+    assert desk.next("me", 100, everything) == []
+    assert desk.next("me", 100, [*everything, 0, 10**9]) == [], "ids that are no images are nobody's"
+    for image in everything:
+        desk.answer([said(image, purpose="random")])
+    assert len(desk.board.bought) == desk.plan.limit() == project.settings.budget
+
+
+def test_no_model_is_trained_on_one_class(project: Project) -> None:
+    desk = Desk(project)
+    embedded = ("values.f16", len(desk.images), 4)
+    assert training_job(desk.plan, embedded, project.settings, 0) is not None, "typical images are picked"
+    desk.plan.kind = "typical"
+    for image in desk.plan.test:
+        desk.answer([said(image, image % 2)])
+    others = np.setdiff1d(np.arange(1, len(desk.images) + 1), desk.plan.test).tolist()
+    for image in others[:3]:
+        desk.answer([said(image, 0, purpose="typical")])
+    assert training_job(desk.plan, embedded, project.settings, 0) is None
+    desk.answer([said(others[3], 1, purpose="typical")])
+    assert training_job(desk.plan, embedded, project.settings, 0) is not None
