@@ -32,7 +32,7 @@ def test_time_and_memory_of_every_call(tmp_path: Path) -> None:
     found = measure(job)
     assert found.picks == [60_000_000 % 7]
     assert len(found.seconds) == 2
-    assert 50 < found.peak_mb < 300
+    assert 30 < found.peak_mb < 300  # 57 MiB, less what the process gave back of what it began with
 
 
 def test_a_job_that_fails_is_an_error() -> None:

@@ -207,7 +207,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(out: Path, tmp_path: Path) ->
     command = [sys.executable, "-c", script, *arguments]
     full = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert full.returncode == 2
-    assert "database or disk is full; free some space and run the same command again" in full.stderr
+    assert "database or disk is full; free some space; finished rounds are kept; run the same command" in full.stderr
     assert "Traceback" not in full.stderr
     kept = _rounds(tmp_path / "b")
     assert kept >= 1

@@ -141,7 +141,7 @@ def test_the_keyboard_alone_reaches_everything(opened: Opened, project: FakeProj
     assert page.locator("#help").is_visible()
     page.keyboard.press("1")  # in a dialog, digits are not labels
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.id") == "stage"
+    until(lambda: page.evaluate("document.activeElement.id") == "stage")
     page.focus("#classes [data-class='2']")
     page.keyboard.press("Enter")
     until(lambda: project.labels() == {1: 2})
