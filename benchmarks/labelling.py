@@ -115,13 +115,13 @@ def keys(folder: Path, home: Path) -> tuple[np.ndarray[Any, Any], int]:
         page.goto(link)
         page.wait_for_selector("img")
         state: dict[str, Any] = {}
+        rng = np.random.default_rng(1)
         while state.get("phase") != "train" or not state.get("model"):  # through the test slice, to the first model
-            page.keyboard.press(str(1 + np.random.default_rng(len(state)).integers(len(CLASSES))))
+            page.keyboard.press(str(1 + rng.integers(len(CLASSES))))
             page.wait_for_timeout(120)
             state = page.evaluate("fetch('/api/state?annotator=me').then(r => r.json())")
         first = state["model"]["round"]
         page.evaluate("performance.clearMeasures()")
-        rng = np.random.default_rng(1)
         for _ in range(KEYS):
             page.keyboard.press(str(1 + rng.integers(len(CLASSES))))
             page.wait_for_timeout(1000 * SECONDS_A_KEY)
