@@ -18,7 +18,7 @@ from labelwise.database import locked, now
 from labelwise.errors import InputError
 from labelwise.labelling.board import Board
 from labelwise.labelling.events import Event
-from labelwise.labelling.folder import gone_and_back, new_images, scan
+from labelwise.labelling.folder import Found, gone_and_back, new_images, scan
 from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.store import ProjectStore
 
@@ -74,8 +74,11 @@ class Project:
 
     def rescan(self) -> tuple[int, int]:
         """Take in images that were added to the folder and note those that are gone; return how many of each."""
+        return self.take_in(scan(self.images, self.home))
+
+    def take_in(self, found: Sequence[Found]) -> tuple[int, int]:
+        """Do so with what a scan of the folder found."""
         known = self.store.images()
-        found = scan(self.images, self.home)
         added = new_images(found, [image.path for image in known], self.settings.seed)
         changes = gone_and_back(known, found)
         self.store.add_images(added)
@@ -138,12 +141,12 @@ def made_or_opened(
         raise InputError(f"--project {home} is the folder of the images; give it a folder of its own")
     if len(set(classes)) < len(classes):
         raise InputError(f"--classes: {', '.join(k for k in dict.fromkeys(classes) if classes.count(k) > 1)} twice")
+    found = scan(images, home)
     if db is None and not (home / "project.db").is_file():  # before a folder is made
-        _check_new(classes, scan(images, home), images)
+        _check_new(classes, found, images)
     with _locked(home), _store(home, db) as store:
         fresh = not store.exists()
         if fresh:
-            found = scan(images, home)
             _check_new(classes, found, images)
             settings = Settings(**changes)
             settings = replace(settings, id=uuid4().hex, slice=slice_size(settings.budget, len(found)))
@@ -152,12 +155,12 @@ def made_or_opened(
         project = Project(Path(os.path.abspath(images)), home, store, Settings(**row["settings"]))
         if not fresh:
             _reopen(project, row["folder"], changes)
-        project.rescan()
+        project.take_in(found)
         _add_classes(project, classes)
         yield project
 
 
-def _check_new(classes: Sequence[str], found: Sequence[Any], images: Path) -> None:
+def _check_new(classes: Sequence[str], found: Sequence[Found], images: Path) -> None:
     if len(classes) < 2:
         raise InputError(TOO_FEW)
     if not found:

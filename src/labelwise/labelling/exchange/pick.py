@@ -89,9 +89,8 @@ def _arrays(
     """Return what the strategy needs, over all images."""
     needs = STRATEGIES[strategy].needs
     arrays: dict[str, NDArray[Any]] = {"embeddings": features} if "embeddings" in needs else {}
-    if set(needs) <= {"embeddings"}:
+    if fitted is None or set(needs) <= {"embeddings"}:
         return arrays
-    assert fitted is not None
     drawn = STRATEGIES[strategy].dropout
     dropout = Dropout(*drawn, seed=integer(seed, "dropout", 0)) if drawn else None
     said = fitted.predict(candidates, dropout=dropout)
