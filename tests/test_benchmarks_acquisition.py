@@ -46,7 +46,7 @@ def test_a_job_that_fails_is_an_error() -> None:
 
 def test_every_strategy_has_a_bound_and_a_row_says_whether_it_is_kept() -> None:
     assert SECONDS.keys() == STRATEGIES.keys() >= LATER.keys()
-    assert Bound("coreset", 14.0, 14.0, MEMORY).text().endswith("| kept |")
-    assert Bound("coreset", 16.0, 1.0, 1.0).text().endswith("| not kept |")
-    assert Bound("coreset", 1.0, 1.0, MEMORY + 1).text().endswith("| not kept |")
-    assert Bound("probcover", 39.0, 6.0, 1.0).text().endswith("| not kept |")
+    assert Bound("coreset", [14.0], MEMORY).text().endswith("| kept |")
+    assert Bound("coreset", [16.0], 1.0).text().endswith("| not kept |")
+    assert Bound("coreset", [1.0], MEMORY + 1).text().endswith("| not kept |")
+    assert Bound("probcover", [39.0, 6.0], 1.0).text().endswith("| not kept |")
