@@ -56,6 +56,7 @@ def test_the_last_answer_of_a_person_holds_and_undo_brings_the_one_before_back()
         (said(1, annotator="a\nb"), "annotator's name"),
         (change("undo", undoes="nothing"), "no such answer"),
         (change("class-added", klass=2, name="cat"), "a class 'cat' already"),
+        (change("class-added", klass=2, name="Cat"), "a class 'cat' already; names must differ in more"),
         (change("class-added", klass=2, name=" x"), "class name"),
         (change("class-added", klass=0, name="x"), "new id"),
         (change("class-merged", klass=0, into=0), "another one"),

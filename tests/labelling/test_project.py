@@ -32,6 +32,7 @@ def test_a_project_is_made_once_and_opened_again(tmp_path: Path) -> None:
         (["a"], "at least two classes"),
         ([], "at least two classes"),
         (["a", "a", "b"], "a twice"),
+        (["Cat", "cat", "b"], "Cat, cat twice"),
         (["a", "b\n"], "class name"),
     ],
 )
@@ -54,6 +55,39 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
             pass
     with pytest.raises(InputError, match="no labelling project"), opened(tmp_path / "nothing"):
         pass
+
+
+def test_a_project_takes_no_folder_that_others_use(tmp_path: Path) -> None:
+    folder, home = photos(tmp_path / "photos", 3), tmp_path / "home"
+    (home / "cache").mkdir(parents=True)
+    (home / "thesis.txt").write_text("mine")
+    with (
+        pytest.raises(InputError, match=r"holds other files \(thesis.txt\)"),
+        made_or_opened(folder, home, None, "ab", {}),
+    ):
+        pass
+    (home / "thesis.txt").unlink()
+    with made_or_opened(folder, home, None, ["a", "b"], {}):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [(["00.png", "moon.png"], "1 are of no image.*moon.png"), (["00.png"] * 2, "more than once.*00.png")],
+)
+def test_suggestions_of_no_image_are_refused_before_a_project_is_made(
+    tmp_path: Path, rows: list[str], why: str
+) -> None:
+    folder, home = photos(tmp_path / "photos", 3), tmp_path / "home"
+    names = sorted(p.name for p in folder.iterdir())
+    csv = tmp_path / "guesses.csv"
+    csv.write_text("path,a,b\n" + "".join(f"{row.replace('00.png', names[0])},0.5,0.5\n" for row in rows))
+    with (
+        pytest.raises(InputError, match=why.replace("00.png", names[0])),
+        made_or_opened(folder, home, None, ["a", "b"], {"suggest": f"file:{csv}"}),
+    ):
+        pass
+    assert not home.exists()
 
 
 def test_one_process_at_a_time(project: Project) -> None:

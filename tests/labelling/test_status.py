@@ -49,6 +49,15 @@ def test_what_a_person_holds_counts_towards_the_budget(project: Project) -> None
     assert len(desk.board.bought) == desk.plan.limit() == project.settings.budget
 
 
+def test_who_goes_back_to_a_check_sees_the_label_that_stood_before_it(project: Project) -> None:
+    desk = Desk(project)
+    for event in (said(3, 0, purpose="random"), said(3, 1, purpose="repeat"), said(3, 1, purpose="check")):
+        desk.answer([event])
+    check, repeat, first = status.history(desk, "me", 10)
+    assert check["given"] == {"kind": "label", "class": 0}
+    assert repeat["given"] is first["given"] is None
+
+
 def test_no_model_is_trained_on_one_class(project: Project) -> None:
     desk = Desk(project)
     embedded = ("values.f16", len(desk.images), 4)

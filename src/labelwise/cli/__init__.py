@@ -6,6 +6,7 @@ Heavy libraries are imported inside the commands, so that `labelwise --help` ans
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -246,6 +247,7 @@ def main() -> None:
             sys.exit(2)
         _stop(" ".join(error.format_message().split()))
     except (typer.Abort, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one would break off the ending
         typer.echo("Stopped. What was finished is kept: run the same command again to go on.", err=True)
         sys.exit(STOPPED)
     except InputError as error:

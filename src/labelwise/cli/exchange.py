@@ -39,7 +39,7 @@ def import_(
         taken = import_file(file, snapshot, config)
         start, time = snapshot.board.seq + 1, now()
         found.store.append([event.at(seq, time) for seq, event in enumerate(taken.events, start)])
-    typer.echo(f"{taken.answers:,} answers and {len(taken.events) - taken.answers:,} classes are new.")
+    typer.echo(f"New answers: {taken.answers:,}; new classes: {len(taken.events) - taken.answers:,}.")
     _notes(taken.notes)
 
 
@@ -79,6 +79,9 @@ def pick(
     format_: As = Format.table,
 ) -> None:
     """Print which images of a folder to label next, best first, and why; no project is needed."""
+    from labelwise.labelling.folder import check_folder
+
+    check_folder(folder)  # before PyTorch is loaded
     from labelwise.cli.progress import progress_listener
     from labelwise.cli.tables import print_rows
     from labelwise.config import Learner
@@ -98,6 +101,9 @@ def predict(
     format_: As = Format.table,
 ) -> None:
     """Print what an exported model says of each image of a folder."""
+    from labelwise.labelling.folder import check_folder
+
+    check_folder(folder)  # before PyTorch is loaded
     from labelwise.cli.progress import progress_listener
     from labelwise.cli.tables import print_rows
     from labelwise.labelling.exchange.pick import PREDICTED

@@ -66,7 +66,9 @@ def label(
     changes = _changes(budget, strategy, suggest, overlap, backbone, weights, seed)
     home = project or folder.parent / f"{folder.resolve().name}.labelwise"
     from labelwise.labelling.project import made_or_opened
-    from labelwise.labelling.server.serve import serve
+    from labelwise.labelling.server.serve import LOOPBACK, bind, serve
+
+    bind(allow_remote or LOOPBACK, port).close()  # a port that is taken leaves no folder behind
 
     def ready(address: str) -> None:
         typer.echo(f"Label here: {address}\nLabels are kept in {home}. Ctrl-C stops; nothing is lost.")

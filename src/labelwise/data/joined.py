@@ -78,19 +78,30 @@ def read_joined(name: str, dataset: Dataset, skipped: bool) -> Joined:
         raise InputError(f"{path}: with skip_unreadable, rows are joined by the name of the image: add a column path")
     rows = len(next(iter(columns.values())))
     if by == "path":
-        numbers = {image: i for i, image in enumerate(dataset.images.names)}
-        found = [numbers.get(str(value), -1) for value in columns["path"]]
-        _refuse(path, [str(columns["path"][i]) for i, n in enumerate(found) if n < 0], "are of no image of the data")
-        indices = np.array(found, dtype=np.int64)
+        indices = by_path(path, columns, dataset.images.names)
     elif by == "index":
         indices = _numbers(path, columns["index"], len(dataset.images))
     else:
         indices = _in_order(path, rows, dataset)
-    values, counts = np.unique(indices, return_counts=True)
-    _refuse(path, [str(dataset.images.names[i]) for i in values[counts > 1]], "stand there more than once")
+    _refuse_doubles(path, indices, dataset.images.names)
     missing = np.setdiff1d(dataset.pool, indices)
     _refuse(path, [str(dataset.images.names[i]) for i in missing], f"of {len(dataset.pool):,} pool images have no row")
     return Joined(path, indices, {k: v for k, v in columns.items() if k != by}, key)
+
+
+def by_path(path: Path, columns: dict[str, NDArray[Any]], names: Sequence[str]) -> Indices:
+    """Return the place among `names` of each row's `path`. Errors: InputError for rows of none of them, and doubles."""
+    numbers = {str(image): i for i, image in enumerate(names)}
+    found = [numbers.get(str(value), -1) for value in columns["path"]]
+    _refuse(path, [str(columns["path"][i]) for i, n in enumerate(found) if n < 0], "are of no image of the data")
+    indices = np.array(found, dtype=np.int64)
+    _refuse_doubles(path, indices, names)
+    return indices
+
+
+def _refuse_doubles(path: Path, indices: Indices, names: Sequence[str]) -> None:
+    values, counts = np.unique(indices, return_counts=True)
+    _refuse(path, [str(names[i]) for i in values[counts > 1]], "stand there more than once")
 
 
 def _in_order(path: Path, rows: int, dataset: Dataset) -> Indices:

@@ -12,6 +12,7 @@ from typing import Any
 
 from labelwise.errors import InputError
 from labelwise.labelling.decoding import uninterrupted
+from labelwise.labelling.options import options_named
 
 RESTARTS = 3
 """A process that dies so often in a row is left dead, and the page says so."""
@@ -123,7 +124,8 @@ def _take_jobs(make: Make, pipe: Connection) -> None:
         except (EOFError, OSError):
             return
         try:
-            run(job, lambda what, content: pipe.send((what, content)))
+            with options_named():
+                run(job, lambda what, content: pipe.send((what, content)))
         except InputError as error:
             pipe.send(("problem", str(error)))
         pipe.send(("done", None))

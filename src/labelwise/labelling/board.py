@@ -112,8 +112,10 @@ class Board:
         name = event.name or ""
         if not name.strip() or name != name.strip() or printable(name) != name or len(name) > LONGEST_NAME:
             raise InputError(f"a class name has 1 to {LONGEST_NAME} characters on one line, no space at its ends")
-        if name in [self.names[k] for k in self.classes if k != event.klass]:
-            raise InputError(f"there is a class '{name}' already")
+        for other in (self.names[k] for k in self.classes if k != event.klass):
+            if name.casefold() == other.casefold():  # folders of both would be one on many disks
+                only_case = "" if name == other else "; names must differ in more than capital letters"
+                raise InputError(f"there is a class '{other}' already{only_case}")
 
     def apply(self, event: Event) -> None:
         """Take an event in; it was checked."""

@@ -23,6 +23,12 @@ class Found:
     problem: str = ""
 
 
+def check_folder(root: Path) -> None:
+    """Refuse what is no folder. Errors: InputError."""
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder; give the folder that holds the images")
+
+
 def scan(root: Path, leave_out: Path) -> list[Found]:
     """List a folder's pictures and those of the folders in it, sorted; hidden ones and `leave_out` are passed over.
 

@@ -15,12 +15,13 @@ import sqlalchemy as sa
 
 from labelwise.config import LITE0
 from labelwise.database import locked, now
-from labelwise.errors import InputError
+from labelwise.errors import InputError, printable
 from labelwise.labelling.board import Board
 from labelwise.labelling.events import Event
-from labelwise.labelling.folder import Found, gone_and_back, new_images, scan
+from labelwise.labelling.folder import Found, check_folder, gone_and_back, new_images, scan
 from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.store import ProjectStore
+from labelwise.zero_shot.file import check_paths
 
 SUFFIX = ".labelwise"
 TOO_FEW = "at least two classes are needed: --classes cat,dog,other"
@@ -29,6 +30,10 @@ SETUP = "setup"
 SLICE, MOST_OF_BUDGET, MOST_OF_IMAGES = 100, 0.5, 0.2
 """The random test slice: 100 images, a tenth of budgets above 1,000, but at most half of the budget and a fifth of all
 images."""
+
+
+OURS = frozenset({".lock", "cache", "exports", *(f"project.db{end}" for end in ("", "-wal", "-shm", "-journal"))})
+"""What a project's own folder holds."""
 
 
 @dataclass(frozen=True)
@@ -135,19 +140,22 @@ def made_or_opened(
     changes: settings that were given. Errors: InputError for a folder without images, too few classes, a project of
     another folder, settings that cannot change, and a project that is in use.
     """
-    if not images.is_dir():
-        raise InputError(f"{images} is no folder; give the folder that holds the images")
+    check_folder(images)
     if os.path.realpath(home) == os.path.realpath(images):
         raise InputError(f"--project {home} is the folder of the images; give it a folder of its own")
-    if len(set(classes)) < len(classes):
-        raise InputError(f"--classes: {', '.join(k for k in dict.fromkeys(classes) if classes.count(k) > 1)} twice")
+    folded = [name.casefold() for name in classes]
+    if twice := [name for name in dict.fromkeys(classes) if folded.count(name.casefold()) > 1]:
+        raise InputError(f"--classes: {', '.join(twice)} twice")
+    if home.is_dir() and not (home / "project.db").is_file():
+        _check_empty(home)
     found = scan(images, home)
-    if db is None and not (home / "project.db").is_file():  # before a folder is made
-        _check_new(classes, found, images)
+    if new := db is None and not (home / "project.db").is_file():  # before a folder is made
+        _check_new(classes, found, images, changes.get("suggest", ""))
     with _locked(home), _store(home, db) as store:
         fresh = not store.exists()
         if fresh:
-            _check_new(classes, found, images)
+            if not new:
+                _check_new(classes, found, images, changes.get("suggest", ""))
             settings = Settings(**changes)
             settings = replace(settings, id=uuid4().hex, slice=slice_size(settings.budget, len(found)))
             store.create(os.path.abspath(images), version("labelwise"), asdict(settings))
@@ -160,11 +168,19 @@ def made_or_opened(
         yield project
 
 
-def _check_new(classes: Sequence[str], found: Sequence[Found], images: Path) -> None:
+def _check_empty(home: Path) -> None:
+    strange = sorted(entry.name for entry in home.iterdir() if entry.name not in OURS)
+    if strange:
+        raise InputError(f"--project {home} holds other files ({printable(strange[0])}); give it a folder of its own")
+
+
+def _check_new(classes: Sequence[str], found: Sequence[Found], images: Path, suggest: str) -> None:
     if len(classes) < 2:
         raise InputError(TOO_FEW)
     if not found:
         raise InputError(f"{images} holds no images (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM), nor do its folders")
+    if suggest.startswith("file:"):
+        check_paths(suggest.removeprefix("file:"), [image.path for image in found])
 
 
 def _reopen(project: Project, folder: str, changes: dict[str, Any]) -> None:

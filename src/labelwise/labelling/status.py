@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from labelwise.labelling.agreement import agreement, consistency
+from labelwise.labelling.board import Board
 from labelwise.labelling.desk import Desk
-from labelwise.labelling.events import ANSWERS
+from labelwise.labelling.events import ANSWERS, Event
 from labelwise.labelling.jobs import seconds_per_label
 from labelwise.labelling.offers import EVERY, Offer, offers
 
 WAIT = {"say": "cannot tell yet", "why": "There is no model yet."}
 BLIND = ("test", "repeat")
+AGAIN = ("again", "check")
+"""Purposes of images that have a label, and are shown with it."""
 WHY = {
     "typical": "Typical of many images that look alike and have no label yet: a good start.",
     "random": f"A random one: every {EVERY}th shows whether picking helps here.",
@@ -104,12 +107,16 @@ def offered(desk: Desk, offer: Offer) -> dict[str, Any]:
     with desk.lock:
         blind = offer.purpose in BLIND or offer.image in desk.plan.test  # whatever it is offered for now
         hint = None if blind else desk.suggestion(offer.image)
-        given = desk.board.labels.get(offer.image) if offer.purpose in ("again", "check") else None
+        given = desk.board.labels.get(offer.image) if offer.purpose in AGAIN else None
         return {
             "image": offer.image, "purpose": offer.purpose, "round": offer.round, "why": _why(desk, offer),
             "suggestion": {"class": hint[0], "probability": hint[1]} if hint else None,
-            "given": None if given is None else {"kind": "label", "class": given},
+            "given": _label(given),
         }  # fmt: skip
+
+
+def _label(klass: int | None) -> dict[str, Any] | None:
+    return None if klass is None else {"kind": "label", "class": klass}
 
 
 def _why(desk: Desk, offer: Offer) -> str:
@@ -138,13 +145,29 @@ def _picked(desk: Desk, image: int) -> str:
 
 
 def history(desk: Desk, annotator: str, count: int) -> list[dict[str, Any]]:
-    """Return a person's last answers that were not taken back, newest first."""
+    """Return a person's last answers that were not taken back, newest first; given: the label that stood before one."""
     with desk.lock:
         kept = [e for e in desk.board.history(annotator) if e.kind in ANSWERS][-count:]
         return [
-            {"uuid": e.uuid, "image": e.image, "kind": e.kind, "class": e.klass, "purpose": e.purpose, "round": e.round}
+            {
+                "uuid": e.uuid,
+                "image": e.image,
+                "kind": e.kind,
+                "class": e.klass,
+                "purpose": e.purpose,
+                "round": e.round,
+                "given": _label(_before(desk.board, e) if e.purpose in AGAIN else None),
+            }
             for e in reversed(kept)
         ]
+
+
+def _before(board: Board, answer: Event) -> int | None:
+    """Return the class that was said last of an image before an answer."""
+    stacks = board.stacks[answer.image or 0].values()
+    earlier = [e for stack in stacks for e in stack if e.seq < answer.seq and e.purpose != "repeat"]
+    last = max(earlier, key=lambda e: e.seq, default=None)
+    return None if last is None or last.klass is None else board.resolved(last.klass)
 
 
 def review(desk: Desk) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from labelwise.arrays import Indices
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
-from labelwise.data.joined import column_of, read_columns, read_joined
+from labelwise.data.joined import by_path, column_of, read_columns, read_joined
 from labelwise.errors import InputError, printable
 from labelwise.parts import ZeroShot
 from labelwise.zero_shot import Guesses
@@ -74,6 +74,12 @@ def check_file(name: str, classes: Sequence[str]) -> None:
         raise InputError(f"{path}: no column path; it needs one, with a column a class")
     if classes:
         _checked(path, columns, classes, [str(image) for image in columns["path"]])
+
+
+def check_paths(name: str, images: Sequence[str]) -> None:
+    """Check that each row is of one of these images, and of another one than the rest. Errors: InputError."""
+    path, columns, _ = read_columns(name)
+    by_path(path, columns, images)
 
 
 def _checked(

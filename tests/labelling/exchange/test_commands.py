@@ -65,6 +65,8 @@ def test_export_with_predictions_while_the_page_is_open(home: Path, tmp_path: Pa
         rows = [row for row in csv.DictReader(file) if row["status"] == "predicted"]
     assert all(0.5 <= float(row["probability"]) <= 1 for row in rows)
     assert "nothing is ever overwritten" in message(run("export", home, "--format", "csv", "--out", tmp_path / "csv"))
+    inside = message(run("export", home, "--format", "csv", "--out", home / "cache" / "x"))
+    assert "lies in the project's cache" in inside
     assert "is not a format" in message(run("export", home, "--format", "x", "--out", tmp_path / "x"))
     assert "no labelling project" in message(run("export", tmp_path, "--format", "csv", "--out", tmp_path / "x"))
 
@@ -76,9 +78,9 @@ def test_import_is_refused_while_the_page_is_open_and_doubles_nothing(home: Path
     with read_only(home) as project:
         before = project.snapshot()
     result = run("import", home, tmp_path / "labels.csv")
-    assert result.stdout == "2 answers and 1 classes are new.\n"
+    assert result.stdout == "New answers: 2; new classes: 1.\n"
     assert "note: 1 images of the file are not in the project" in result.stderr
-    assert run("import", home, tmp_path / "labels.csv").stdout == "0 answers and 0 classes are new.\n"
+    assert run("import", home, tmp_path / "labels.csv").stdout == "New answers: 0; new classes: 0.\n"
     with opened(home) as project:
         after = project.snapshot()
     assert after.classes == ["cat", "dog", "fox"]

@@ -73,6 +73,8 @@ def export(job: Job, name: str, out: Path, home: Path | None = None) -> str:
     row = FORMATS[name]
     out = Path(os.path.abspath(out))
     check_new(out)
+    if home is not None and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(home / "cache")):
+        raise InputError(f"{out} lies in the project's cache, which may be deleted at any time; choose another folder")
     if row.pictures:
         _check_outside(out, job.snapshot, home)
     write: Callable[[Job, Path], str] = getattr(import_module(row.module), row.write)

@@ -17,6 +17,7 @@ from labelwise.labelling.board import Board
 from labelwise.labelling.exchange import model, sheet
 from labelwise.labelling.exchange.incoming import incoming
 from labelwise.labelling.exchange.trained import fit, folder_images, left_out_note
+from labelwise.labelling.options import options_named
 from labelwise.labelling.store import Image
 from labelwise.models.backbone import load_backbone
 from labelwise.models.embeddings import embed_dataset
@@ -48,7 +49,8 @@ def pick(
     board = Board(len(known), (event.at(i, "") for i, event in enumerate(taken.events, 1)))
     names = [board.names[klass] for klass in board.classes]
     indices, given = _labels(board, set(taken.test))
-    features = embed_dataset(images, load_backbone(learner), progress).values
+    with options_named():
+        features = embed_dataset(images, load_backbone(learner), progress).values
     candidates = _candidates(board, taken.test, seen)
     fitted = None
     if len(np.unique(given)) >= 2:

@@ -109,10 +109,10 @@ export class Session extends EventTarget {
     this.outbox.add(this.annotator(), event, -(answer.counts ?? 0));
   }
 
-  return({ image, purpose, round, offer }) {
+  return({ image, purpose, round, offer, given }) {
     this.prefetch.drop([image]);
     if (this.current && this.current.offer.image !== image) this.prefetch.putBack(this.current.offer);
-    const back = { image, purpose, round, why: "You went back to this image.", suggestion: null, given: null };
+    const back = { image, purpose, round, why: "You went back to this image.", suggestion: null, given: given ?? null };
     this.present(offer ?? back, null);
   }
 
