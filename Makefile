@@ -12,7 +12,7 @@ demo: $(STAMP)
 	$(BIN)/labelwise report out/demo
 
 test: $(STAMP) $(STUDIO)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)
 	$(BIN)/ruff check src tests studies results benchmarks

@@ -14,7 +14,24 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("LABELWISE_CACHE", str(Path(tempfile.gettempdir()) / f"labelwise-tests-{os.getuid()}"))
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start what runs behind with Ctrl-C ignored
+LONG = (
+    "cli/test_cli",
+    "study/test_cluster",
+    "study/test_workers",
+    "study/test_executor",
+    "labelling/test_kill",
+    "models/test_finetune",
+)
+"""Files that take longest begin first, so that no worker is left with one of them at the end."""
 CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "cifar10"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        path = item.path.with_suffix("").as_posix()
+        return next((i for i, name in enumerate(LONG) if path.endswith(name)), len(LONG))
+
+    items.sort(key=place)
 
 
 @pytest.fixture

@@ -251,7 +251,7 @@ def test_killed_many_times_and_resumed_equals_undisturbed(tmp_path: Path) -> Non
     tests, out = str(Path(__file__).parents[1]), str(tmp_path / "b")
     command = [sys.executable, "-c", SCRIPT, tests, out, config.model_dump_json()]
     kills = 0
-    for _ in range(12):
+    for _ in range(8):
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
@@ -262,6 +262,6 @@ def test_killed_many_times_and_resumed_equals_undisturbed(tmp_path: Path) -> Non
             kills += 1
         process.stdout.close()
         process.wait()
-    assert kills >= 5
+    assert kills >= 4
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert reading(tmp_path / "a").digest() == reading(tmp_path / "b").digest()
