@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from labelwise.cli.label import PASSWORD, remote_password
-from labelwise.cli.options import As, Format
+from labelwise.cli.label import remote_password
+from labelwise.cli.options import AllowRemote, As, Format
 
 Home = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder: FOLDER.labelwise by default.")]
 Db = Annotated[
@@ -121,13 +121,7 @@ def serve_ml_backend(
         Path | None, typer.Option("--images", metavar="FOLDER", help="The images' folder; a project has its own.")
     ] = None,
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Its port; 0 for any.")] = 9090,
-    allow_remote: Annotated[
-        str | None,
-        typer.Option(
-            "--allow-remote", metavar="ADDRESS",
-            help=f"Let others in at this machine's name or address; the password is taken from {PASSWORD}.",
-        ),
-    ] = None,
+    allow_remote: AllowRemote = None,
     db: Db = None,
 ) -> None:  # fmt: skip
     """Give Label Studio predictions: its machine-learning backend, on this machine."""

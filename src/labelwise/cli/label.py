@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from labelwise.cli.options import PASSWORD, AllowRemote
 from labelwise.errors import InputError, nearest
-
-PASSWORD = "LABELWISE_PASSWORD"
 
 
 def label(
@@ -49,13 +48,7 @@ def label(
     port: Annotated[
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="The page's port; the last one or a free one.")
     ] = 0,
-    allow_remote: Annotated[
-        str | None,
-        typer.Option(
-            "--allow-remote", metavar="ADDRESS",
-            help=f"Let others in at this machine's name or address; the password is taken from {PASSWORD}.",
-        ),
-    ] = None,
+    allow_remote: AllowRemote = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the link only.")] = False,
 ) -> None:  # fmt: skip
     """Label a folder of images on a page in the browser; the next ones are picked as you go."""

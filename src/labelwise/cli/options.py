@@ -17,3 +17,12 @@ class Format(StrEnum):
 
 
 As = Annotated[Format, typer.Option("--format", help="For people, spreadsheets or programs.")]
+PASSWORD = "LABELWISE_PASSWORD"
+AllowRemote = Annotated[
+    str | None,
+    typer.Option(
+        "--allow-remote",
+        metavar="ADDRESS",
+        help=f"Let others in at this machine's name or address; the password is taken from {PASSWORD}.",
+    ),
+]
