@@ -61,6 +61,7 @@ def test_a_project_takes_no_folder_that_others_use(tmp_path: Path) -> None:
     folder, home = photos(tmp_path / "photos", 3), tmp_path / "home"
     (home / "cache").mkdir(parents=True)
     (home / "thesis.txt").write_text("mine")
+    (home / ".DS_Store").touch()
     with (
         pytest.raises(InputError, match=r"holds other files \(thesis.txt\)"),
         made_or_opened(folder, home, None, "ab", {}),

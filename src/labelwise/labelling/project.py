@@ -32,8 +32,8 @@ SLICE, MOST_OF_BUDGET, MOST_OF_IMAGES = 100, 0.5, 0.2
 images."""
 
 
-OURS = frozenset({".lock", "cache", "exports", *(f"project.db{end}" for end in ("", "-wal", "-shm", "-journal"))})
-"""What a project's own folder holds."""
+OURS = frozenset({"cache", "exports", *(f"project.db{end}" for end in ("", "-wal", "-shm", "-journal"))})
+"""What a project's own folder holds, beside hidden files."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def made_or_opened(
 
 
 def _check_empty(home: Path) -> None:
-    strange = sorted(entry.name for entry in home.iterdir() if entry.name not in OURS)
+    strange = sorted(name for name in os.listdir(home) if name not in OURS and not name.startswith("."))
     if strange:
         raise InputError(f"--project {home} holds other files ({printable(strange[0])}); give it a folder of its own")
 
