@@ -4,7 +4,8 @@
 
 Fits every learning rate on 150, 500, 1,500 and 5,000 stratified training images and appends one line a fit to
 tuning.csv beside this file; what stands there already is not fitted again, so it can be stopped and run again.
-The test set is never looked at. The rate with the lowest mean of log(validation loss) is the one in the defaults.
+The test set is never looked at. The default, 1e-3, had the lowest mean of log(validation loss) up to 1,500 labels;
+with the fits at 5,000 three rates are equal within 0.2 % (LOG.md), and it stayed.
 """
 
 from __future__ import annotations
