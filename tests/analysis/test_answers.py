@@ -60,6 +60,18 @@ def test_without_a_saving_of_random_nothing_is_said_of_the_pool() -> None:
     )
 
 
+def test_arms_are_held_against_random_of_the_same_annotators() -> None:
+    wrong = {"labeler": {"kind": "error", "rate": "30%"}}
+    arms = ["random", "margin", {"strategy": "random", **wrong}, {"strategy": "margin", **wrong}]
+    study = Study.model_validate({"sizes": ["3%"], "seeds": 5, "arms": ["stratified", *arms]})
+    names = [study.arm_name(arm) for arm in study.arms[1:]]
+    lines = labels_to_match(study, pd.DataFrame([one(name) for name in names]))[1:]
+    assert [line.split(", 1,300 labels: ")[0] for line in lines] == [
+        "Row 3%/1%, labeler: truth", "Row 3%/1%, labeler: error 30%"
+    ]  # fmt: skip
+    assert all(line.count("margin needs") == line.count("random in the same pool") == 1 for line in lines)
+
+
 @pytest.mark.parametrize(("changes", "text"), [
     ({"reached": 0, "labels": math.nan}, "gets there in none of 5 seeds"),
     ({"reached": 2, "labels": 1500.0}, "needs more than N on average (reached in 2 of 5 seeds)"),

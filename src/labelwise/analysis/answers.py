@@ -12,7 +12,7 @@ from labelwise.analysis.matching import ORACLE
 from labelwise.analysis.results import dicts
 from labelwise.analysis.statistics import LEVEL, smallest_sign_p
 from labelwise.analysis.words import count, listed, number, percent, span
-from labelwise.config import Study
+from labelwise.config import Arm, Study
 from labelwise.strategies import BASELINE
 
 HONEST = "accuracy"
@@ -22,8 +22,8 @@ HONEST = "accuracy"
 def labels_to_match(study: Study, needed: pd.DataFrame) -> list[str]:
     """Return the lines on labels to match the baseline's accuracy: all together, oracle stopping, one a group of arms.
 
-    A group is a row's arms with the same pool and weighting, held against the random arm of that pool. needed: as of
-    `matching.needed`.
+    A group is a row's arms with the same start, pool, weighting and labeler, held against the random arm among them.
+    needed: as of `matching.needed`.
     """
     own = needed[needed["rule"] == HONEST]
     if own.empty:
@@ -48,21 +48,31 @@ def _overall(own: pd.DataFrame, study: Study) -> str:
 
 
 def _groups(study: Study, own: pd.DataFrame) -> list[str]:
-    """Return a name a line of what is compared: its row, and its pool and weighting where the study has several."""
+    """Return a name a line of what is compared: what its arms share."""
     arms = {study.arm_name(arm): arm for arm in study.arms}
-    return [f"{row} {arms[arm].start} {arms[arm].pool} {arms[arm].weighting}" for row, arm in
-            zip(own["row"], own["arm"], strict=True)]  # fmt: skip
+    return [
+        " ".join([row, *_shared(study, arms[arm]).values()]) for row, arm in zip(own["row"], own["arm"], strict=True)
+    ]
+
+
+def _shared(study: Study, arm: Arm) -> dict[str, str]:
+    """Return what arms share that are held against each other, by what it is called."""
+    labeler = arm.labeler or study.labeler
+    return {
+        "pool": str(arm.pool),
+        "start": str(arm.start),
+        "class weights": str(arm.weighting),
+        "labeler": labeler.name,
+    }
 
 
 def _group_line(study: Study, group: list[dict[str, Any]]) -> str:
-    """Say what a row's strategies need with one pool and weighting, and whether it is the pool that saves."""
+    """Say what a row's strategies need that share all else, and whether it is the pool that saves."""
     arms = {study.arm_name(arm): arm for arm in study.arms}
-    first = arms[group[0]["arm"]]
-    several = {key for key in ("start", "pool", "weighting") if len({getattr(arm, key) for arm in study.arms}) > 1}
+    first = _shared(study, arms[group[0]["arm"]])
+    several = [key for key in first if len({_shared(study, arm)[key] for arm in study.arms}) > 1]
     where = [f"row {group[0]['row']}"]
-    where += [f"{first.pool} pool"] if "pool" in several else []
-    where += [f"start: {first.start}"] if "start" in several else []
-    where += [f"class weights: {first.weighting}"] if "weighting" in several else []
+    where += [f"{first[key]} pool" if key == "pool" else f"{key}: {first[key]}" for key in several]
     heading = ", ".join(where)
     strategies = [one for one in group if arms[one["arm"]].strategy != RANDOM]
     controls = [one for one in group if arms[one["arm"]].strategy == RANDOM]
@@ -76,7 +86,7 @@ def _group_line(study: Study, group: list[dict[str, Any]]) -> str:
 
 
 def short(study: Study, name: str) -> str:
-    """Return an arm's name without its start, pool and weighting, which stand beside it."""
+    """Return an arm's name without its start, pool, weighting and labeler, which stand beside it."""
     arm = next(arm for arm in study.arms if study.arm_name(arm) == name)
     return " ".join([arm.strategy, *[f"{key}={value}" for key, value in sorted(arm.options.items())]])
 
