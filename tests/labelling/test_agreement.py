@@ -36,7 +36,7 @@ def test_one_person_agrees_with_nobody() -> None:
     made = board()
     tell(made, said(1, 0), said(2, 1))
     assert agreement(made) is None
-    assert consistency(made) is None
+    assert consistency(made, "me") is None
 
 
 def test_three_people_have_fleiss_kappa_too() -> None:
@@ -53,7 +53,7 @@ def test_blind_repeats_measure_a_persons_consistency() -> None:
     made = board()
     tell(made, said(1, 0), said(2, 1), said(3, None))
     tell(made, said(1, 0, purpose="repeat"), said(2, 0, purpose="repeat"), said(3, 0, purpose="repeat"))
-    assert consistency(made) == {"asked": 2, "same": 1}
+    assert consistency(made, "me") == {"asked": 2, "same": 1}
 
 
 def test_what_people_say_later_is_no_first_opinion() -> None:
@@ -63,4 +63,5 @@ def test_what_people_say_later_is_no_first_opinion() -> None:
     tell(made, said(1, 1, "anna", purpose="review"), said(2, 0, "ben", purpose="check"))
     assert agreement(made) == before
     tell(made, said(1, 0, "anna", purpose="repeat"))
-    assert consistency(made) == {"asked": 1, "same": 1}
+    assert consistency(made, "anna") == {"asked": 1, "same": 1}
+    assert consistency(made, "ben") is None

@@ -146,9 +146,10 @@ def test_names_are_text(opened: Opened, start: Any) -> None:
     }
     project.purposes[1] = {"why": HOSTILE, "suggestion": {"class": 0, "probability": 0.5}}
     project.reviews = [{"image": 3, "answers": [{"annotator": HOSTILE, "class": 0}]}]
-    page = opened(start(project))
+    page = opened(start(project), wait=False)
     page.fill("#name", HOSTILE)  # asked, since several people label
     page.keyboard.press("Enter")
+    page.wait_for_selector("#picture img")
     page.get_by_text("1 file could not be read").click()
     page.locator(".files li").wait_for()
     for name in ("grid", "review", "classes", "export"):
@@ -376,4 +377,28 @@ def test_signed_out_and_without_random_uuid(opened: Opened, project: FakeProject
     page.get_by_text("That is not the password.").wait_for()
     page.get_by_label("Password").fill("open")
     page.keyboard.press("Enter")
+    page.wait_for_selector("#picture img")
+
+
+def test_who_labels_is_asked_before_images_are(opened: Opened, project: FakeProject, start: Any) -> None:
+    """Or the first images would be held by somebody who is not there."""
+    project.state = {"project": {"overlap": 2}}
+    page = opened(start(project), wait=False)
+    page.locator("#name-dialog").wait_for()
+    page.wait_for_timeout(1500)  # the state was asked for again meanwhile
+    assert "next" not in [name for name, _ in project.requests]
+    page.locator("#name").fill("Anna")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#picture img")
+    press(page, "1")
+    until(lambda: project.events)
+    assert {event["annotator"] for event in project.events.values()} == {"Anna"}
+
+
+def test_images_that_others_had_come_by_themselves(opened: Opened, project: FakeProject, start: Any) -> None:
+    images, project.images = project.images, []
+    project.state = {"phase": "nothing", "project": {"images": 60}}
+    page = opened(start(project), wait=False)
+    page.get_by_text("Nothing left to label now").wait_for()
+    project.images = images
     page.wait_for_selector("#picture img")

@@ -10,6 +10,7 @@ import pytest
 from tests.labelling.conftest import photos
 
 from labelwise.errors import InputError
+from labelwise.labelling.server.address import bind, in_address, reachable
 from labelwise.labelling.server.serve import _bound
 
 
@@ -42,6 +43,26 @@ def test_a_project_keeps_its_port_where_that_is_free() -> None:
         free.close()
         with _bound("127.0.0.1", asked, port) as given:
             assert given.getsockname()[1] == asked
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("0.0.0.0", "no address that others can open"), ("::", "no address that others can open"),
+     ("nowhere.invalid", "give the name or address at which others"), ("this-one", "means this machine alone here")],
+)  # fmt: skip
+def test_addresses_at_which_nobody_could_open_the_page(name: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+    own = "127.0.1.1"  # what Debian calls a machine's own name
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **k: real(own if host == "this-one" else host, *a, **k))
+    with pytest.raises(InputError, match=why):
+        reachable(name)
+
+
+def test_addresses_as_browsers_write_them() -> None:
+    assert [reachable(name) for name in ("127.0.0.1", "localhost", "[::1]")] == ["127.0.0.1", "localhost", "::1"]
+    assert [in_address(name) for name in ("Lab-PC", "::1", "192.0.2.9")] == ["lab-pc", "[::1]", "192.0.2.9"]
+    with pytest.raises(InputError, match=r"cannot listen on 192\.0\.2\.9:0: .*; give the name or address"):
+        bind("192.0.2.9", 0)
 
 
 @pytest.mark.slow

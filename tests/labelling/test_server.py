@@ -298,7 +298,7 @@ def test_a_full_disk_acknowledges_nothing_and_loses_nothing(server: Server) -> N
 def test_the_state_of_an_empty_project(server: Server) -> None:
     state = server.get("/api/state", annotator="me")
     assert state["phase"] == "test"
-    assert state["test"] == {"done": 0, "size": 6}
+    assert state["test"] == {"done": 0, "size": 6, "undecided": 0}
     assert [klass["name"] for klass in state["classes"]] == ["cat", "dog"]
     assert state["accuracy"] is state["model"] is state["seconds_per_label"] is None
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from labelwise.cli.label import remote_password
+from labelwise.cli.label import remote_access
 from labelwise.cli.options import AllowRemote, As, Format
 
 Home = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder: FOLDER.labelwise by default.")]
@@ -125,7 +125,7 @@ def serve_ml_backend(
     db: Db = None,
 ) -> None:  # fmt: skip
     """Give Label Studio predictions: its machine-learning backend, on this machine."""
-    password = remote_password(allow_remote)
+    allow_remote, password = remote_access(allow_remote)
     from labelwise.labelling.exchange.serving import serve, sources
 
     source, load = sources(model, images, db)

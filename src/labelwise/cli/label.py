@@ -52,19 +52,21 @@ def label(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the link only.")] = False,
 ) -> None:  # fmt: skip
     """Label a folder of images on a page in the browser; the next ones are picked as you go."""
-    password = remote_password(allow_remote)
+    allow_remote, password = remote_access(allow_remote)
     names = [name.strip() for name in classes.split(",") if name.strip()]
     if suggest:
         _check_suggest(suggest, names)
     changes = _changes(budget, strategy, suggest, overlap, backbone, weights, seed)
     home = project or folder.parent / f"{folder.resolve().name}.labelwise"
     from labelwise.labelling.project import made_or_opened
-    from labelwise.labelling.server.serve import LOOPBACK, bind, serve
+    from labelwise.labelling.server.address import LOOPBACK, bind
+    from labelwise.labelling.server.serve import serve
 
     bind(allow_remote or LOOPBACK, port).close()  # a port that is taken leaves no folder behind
 
     def ready(address: str) -> None:
-        typer.echo(f"Label here: {address}\nLabels are kept in {home}. Ctrl-C stops; nothing is lost.")
+        where = home if db is None else "the database"
+        typer.echo(f"Label here: {address}\nLabels are kept in {where}. Ctrl-C stops; nothing is lost.")
         if not no_browser:
             import webbrowser
 
@@ -106,9 +108,13 @@ def _check_suggest(suggest: str, classes: list[str]) -> None:
         check_file(suggest.removeprefix("file:"), classes)
 
 
-def remote_password(remote: str | None) -> str:
-    """Return the password that lets others in, "" where nobody else is. Errors: InputError for none or a short one."""
-    password = os.environ.get(PASSWORD, "") if remote else ""
-    if remote and len(password) < 8:
+def remote_access(remote: str | None) -> tuple[str | None, str]:
+    """Return the address that lets others in and the password, or None and "". Errors: InputError for unusable ones."""
+    if not remote:
+        return None, ""
+    password = os.environ.get(PASSWORD, "")
+    if len(password) < 8:
         raise InputError(f"--allow-remote needs a password of 8 characters or more in the variable {PASSWORD}")
-    return password
+    from labelwise.labelling.server.address import reachable
+
+    return reachable(remote), password

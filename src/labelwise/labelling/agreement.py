@@ -49,15 +49,15 @@ def fleiss_kappa(counts: NDArray[np.int64]) -> float | None:
     return None if expected == 1 else float((observed - expected) / (1 - expected))
 
 
-def consistency(board: Board) -> dict[str, int] | None:
-    """Return how often people said the same of an image again, blind; None where nobody was asked."""
+def consistency(board: Board, annotator: str) -> dict[str, int] | None:
+    """Return how often a person said the same of an image again, blind; None where they were not asked."""
     asked = same = 0
     for image in {e.image for e in board.kept() if e.purpose == "repeat" and e.image}:
         first = _labels(board, image)
-        for name, event in board.answers(image, repeats=True).items():
-            if name in first and event.klass is not None:
-                asked += 1
-                same += board.resolved(event.klass) == first[name]
+        event = board.answers(image, repeats=True).get(annotator)
+        if event is not None and annotator in first and event.klass is not None:
+            asked += 1
+            same += board.resolved(event.klass) == first[annotator]
     return {"asked": asked, "same": same} if asked else None
 
 

@@ -90,7 +90,7 @@ class Worker:
         process.join()
         with self.lock:
             job, self.deaths = self.job, self.deaths + 1
-            if job is None:
+            if job is None or self.closed:
                 return
             if self.deaths < RESTARTS:
                 self._start()
@@ -102,10 +102,12 @@ class Worker:
 
     def close(self) -> None:
         """Stop the process; what it was doing is lost, and done again next time."""
-        self.closed = True
-        if self.process is not None:
-            self.process.terminate()
-            self.process.join(5)
+        with self.lock:  # it may have died, and be starting again
+            self.closed = True
+            process = self.process
+        if process is not None:
+            process.terminate()
+            process.join(5)
 
 
 def _work(make: Make, pipe: Connection) -> None:

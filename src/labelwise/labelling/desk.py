@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -18,6 +17,7 @@ from labelwise.errors import InputError
 from labelwise.labelling.background import Worker, preparation, training
 from labelwise.labelling.board import Board
 from labelwise.labelling.events import CLASS_CHANGES, Event
+from labelwise.labelling.holds import Holds
 from labelwise.labelling.jobs import ask, enough_news, training_job
 from labelwise.labelling.messages import Job, Judged, Picked, Work
 from labelwise.labelling.offers import TRAINING, Offer, Plan, offers
@@ -25,8 +25,8 @@ from labelwise.labelling.project import Project, random_slice
 from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.store import Image
 
-HELD = 120.0
-"""Seconds for which an image stays with the person who was shown it last."""
+BUYING = ("test", *TRAINING)
+"""Purposes of labels that the budget pays for."""
 Answered = tuple[list[str], list[dict[str, str]]]
 
 
@@ -39,7 +39,7 @@ class Desk:
         self.images: list[Image] = project.store.images()
         self.board = Board(len(self.images), project.store.events())
         self.plan = self._planned()
-        self.held: dict[int, dict[str, float]] = defaultdict(dict)  # image -> person -> until when
+        self.holds = Holds()
         self.work: dict[str, tuple[int, int]] = {}
         self.problem: str | None = None
         self.full: str | None = None  # the problem of a store that could not write
@@ -117,7 +117,7 @@ class Desk:
         if not fresh:
             return
         for event in fresh:
-            self.held[event.image or 0].pop(event.annotator, None)
+            self.holds.free(event.image, event.annotator)
             if event.kind in CLASS_CHANGES:
                 self.trained_seq = -1  # the model's classes are not the project's any more
         self.version += 1
@@ -126,37 +126,36 @@ class Desk:
     def next(self, annotator: str, count: int, have: Sequence[int]) -> list[Offer]:
         """Return images for a person to label next; what they `have` already stays with them and is left out."""
         with self.lock:
-            until = time.monotonic() + HELD
-            for image in have:
-                if annotator in self.held[image]:
-                    self.held[image][annotator] = until
+            self.holds.keep(have, annotator)
             found: list[Offer] = []
             seen = set(have)
-            room = self._room(seen)
+            spent = self._spent(seen)
+            limit = self.plan.limit()
             for offer in offers(self.plan, annotator):
                 if len(found) >= count:
                     break
-                buys = offer.purpose in TRAINING and offer.image not in self.board.bought
-                if buys and room <= 0:
+                buys = offer.purpose in BUYING and offer.image not in spent
+                if buys and len(spent) >= limit:
                     continue
                 if offer.image not in seen and not self._with_others(offer, annotator):
                     seen.add(offer.image)
-                    self.held[offer.image][annotator] = until
+                    self.holds.take(offer.image, annotator)
                     found.append(offer)
-                    room -= buys
+                    if buys:
+                        spent.add(offer.image)
             return found
 
-    def _room(self, have: set[int]) -> int:
-        """Return how many labels more can be bought when the images that somebody has are labelled, too."""
-        coming = {i for i in have.difference(self.plan.test) if 0 < i <= len(self.images) and self.plan.usable[i - 1]}
-        return self.plan.limit() - len(self.board.bought | coming)
+    def _spent(self, have: set[int]) -> set[int]:
+        """Return images that take from the budget: labelled, with somebody, or in the test slice and not yet seen."""
+        coming = {i for i in have | self.holds.all() if 0 < i <= len(self.images)}
+        coming |= {image for image in self.plan.test if not self.board.answers(image)}
+        return self.board.bought | {image for image in coming if self.plan.usable[image - 1]}
 
     def _with_others(self, offer: Offer, annotator: str) -> bool:
         """Return whether enough others are looking at an image: with what is labelled, as many as the overlap."""
         if offer.purpose == "repeat":
             return False
-        now_ = time.monotonic()
-        others = sum(until >= now_ for who, until in self.held[offer.image].items() if who != annotator)
+        others = self.holds.others(offer.image, annotator)
         if not others or offer.purpose in ("again", "check"):
             return bool(others)
         labels = sum(e.kind == "label" for e in self.board.answers(offer.image).values())

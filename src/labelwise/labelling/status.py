@@ -10,7 +10,7 @@ import numpy as np
 
 from labelwise.labelling.agreement import agreement, consistency
 from labelwise.labelling.board import Board
-from labelwise.labelling.desk import Desk
+from labelwise.labelling.desk import BUYING, Desk
 from labelwise.labelling.events import ANSWERS, Event
 from labelwise.labelling.jobs import seconds_per_label
 from labelwise.labelling.offers import EVERY, Offer, offers
@@ -32,7 +32,8 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
         board, plan, settings = desk.board, desk.plan, desk.project.settings
         counts = Counter(board.labels.values())
         took = seconds_per_label(board)
-        done = len(board.bought)
+        done = sum(min(len(_labels(board, image)), settings.overlap) for image in board.bought)
+        goal = plan.limit() * settings.overlap
         models = [r for r in desk.rounds if r["accuracy"] is not None]
         last = models[-1] if models else None
         people = Counter(e.annotator for e in board.kept() if e.kind == "label")
@@ -45,10 +46,12 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
             },
             "classes": [{"id": k, "name": board.names[k], "count": counts[k]} for k in board.classes],
             "phase": phase(desk, annotator),
-            "done": done,
-            "test": {"done": sum(bool(board.answers(image)) for image in plan.test), "size": len(plan.test)},
+            "done": done, "goal": settings.budget * settings.overlap,
+            "waiting": sum(len(_labels(board, image)) < settings.overlap for image in board.bought),
+            "test": {"done": sum(bool(board.answers(image)) for image in plan.test), "size": len(plan.test),
+                     "undecided": sum(image in board.bought and image not in board.labels for image in plan.test)},
             "seconds_per_label": took,
-            "minutes_left": max(0, plan.limit() - done) * took / 60 if took else None,
+            "minutes_left": max(0, goal - done) * took / 60 if took else None,
             "accuracy": _accuracy(last) if last else None,
             "model": _model(desk, last) if last else None,
             "work": [{"what": what, "done": d, "total": total} for what, (d, total) in desk.work.items()],
@@ -56,9 +59,14 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
             "advice": next((r["advice"] for r in reversed(models) if "advice" in r), WAIT),
             "helping": next((r["helping"] for r in reversed(models) if "helping" in r), WAIT),
             "people": [{"name": name, "labels": count} for name, count in people.most_common()],
-            "agreement": agreement(board), "consistency": consistency(board), "review": len(board.disagreements()),
+            "agreement": agreement(board), "consistency": consistency(board, annotator),
+            "review": len(board.disagreements()),
             "problem": desk.problem, "version": desk.version,
         }  # fmt: skip
+
+
+def _labels(board: Board, image: int) -> list[Event]:
+    return [event for event in board.answers(image).values() if event.kind == "label"]
 
 
 def _curve(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -84,10 +92,17 @@ def _model(desk: Desk, last: dict[str, Any]) -> dict[str, Any]:
     return {"round": last["round"], "labels": last["labels"], "age_seconds": age, "training": desk.trainer.busy}
 
 
-def phase(desk: Desk, annotator: str) -> str:
-    """Return what a person is doing: test, train, checks, done, or nothing (others hold what is left)."""
-    first = next(offers(desk.plan, annotator), None)
-    spent = len(desk.board.bought) >= desk.plan.limit()
+def phase(desk: Desk, annotator: str, empty: bool = False) -> str:
+    """Return what a person is doing: test, train, checks, done, or nothing (others hold what is left).
+
+    empty: they have no image, and none could be offered.
+    """
+    bought = desk.board.bought
+    spent = len(bought) >= desk.plan.limit()
+    open_ = (o for o in offers(desk.plan, annotator) if not spent or o.image in bought or o.purpose not in BUYING)
+    first = next(open_, None)
+    if first is not None and empty:
+        return "nothing"
     if first is None:
         return "done" if spent or not _anything_left(desk) else "nothing"
     if first.purpose in ("test", "again"):

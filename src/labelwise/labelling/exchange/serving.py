@@ -15,7 +15,7 @@ from labelwise.labelling.exchange.backend import Backend, Source, make_app
 from labelwise.labelling.exchange.home import fit_project, read_only
 from labelwise.labelling.exchange.trained import Trained
 from labelwise.labelling.folder import scan
-from labelwise.labelling.server.serve import LOOPBACK, bind
+from labelwise.labelling.server.address import LOOPBACK, bind, in_address
 from labelwise.labelling.store import Image
 
 HERE = (LOOPBACK, "localhost", "host.docker.internal")
@@ -57,14 +57,15 @@ def serve(
     listener = bind(remote or LOOPBACK, port)
     port = listener.getsockname()[1]
     backend = Backend(source, load)
-    hosts = frozenset(f"{name}:{port}" for name in ((remote,) if remote else HERE))
+    names = (in_address(remote),) if remote else HERE
+    hosts = frozenset(f"{name}:{port}" for name in names)
     config = uvicorn.Config(
         make_app(backend, hosts, password), log_level="warning", access_log=False, server_header=False, ws="none",
         timeout_graceful_shutdown=3,
     )  # fmt: skip
     worker = threading.Thread(target=backend.work, daemon=True)
     worker.start()
-    say(f"Label Studio's ML backend ({backend.version}): http://{remote or LOOPBACK}:{port}. Ctrl-C stops.")
+    say(f"Label Studio's ML backend ({backend.version}): http://{names[0]}:{port}. Ctrl-C stops.")
     try:
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])

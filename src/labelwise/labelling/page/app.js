@@ -66,14 +66,14 @@ function run(outbox) {
   start(page);
 }
 
-/** What waits is sent first, then the history for undo, then the first images. */
+/** Who labels is asked first; then what waits is sent, then the history for undo, then the first images. */
 async function start({ outbox, session, prefetch, settings, header }) {
   header.draw();
+  await settings.askName();
   await outbox.flush();
   await session.recollect();
-  await prefetch.fill();
+  await prefetch.begin();
   focusStage();
-  settings.askName();
 }
 
 function follow(page) {
@@ -89,7 +89,8 @@ function follow(page) {
     redraw();
     panel.draw();
     view.show({ stamp: null });
-    if (!session.current && (prefetch.trouble || project.data.version !== version)) prefetch.fill();
+    const again = prefetch.trouble || prefetch.phase === "nothing" || project.data.version !== version;
+    if (!session.current && again) prefetch.fill();
     if (project.data.model?.round !== model?.round) prefetch.renew();
     ({ version, model } = project.data);
   });

@@ -45,7 +45,10 @@ export class Finish {
   }
 
   summary(data) {
-    const lines = [`${count(this.state.done, "image")} labelled of a budget of ${data.project.budget.toLocaleString("en")}.`];
+    const { budget, overlap } = data.project;
+    const lines = [overlap > 1 ? `${count(this.state.done, "label")} of ${data.goal.toLocaleString("en")}: ${overlap} for each of ${count(budget, "image")}.`
+      : `${count(this.state.done, "image")} labelled of a budget of ${budget.toLocaleString("en")}.`];
+    if (data.waiting) lines.push(`${count(data.waiting, "image")} wait for another person: each is to be labelled by ${overlap}.`);
     if (data.accuracy) {
       const [number, sample, interval] = accuracyParts(data.accuracy);
       lines.push(`The model is right on ${number} of its test images: ${sample.slice(3)}, 95 % interval ${interval.slice(1, -1)}.`);

@@ -49,7 +49,7 @@ export class Grid {
     this.marks.clear();
     this.draw();
     return busy("grid", async () => {
-      const room = Math.max(0, Math.min(SHOWN, this.state.data.project.budget - this.state.done));
+      const room = Math.max(0, Math.min(SHOWN, this.state.data.goal - this.state.done));
       const unwanted = new Set([...this.outbox.images(), ...this.left.get(this.cls) ?? []]);
       const { items } = await api.grid(this.annotator(), this.cls, Math.min(MOST, room + unwanted.size));
       this.items = items.filter((item) => !unwanted.has(item.image)).slice(0, room);

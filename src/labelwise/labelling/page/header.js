@@ -14,11 +14,11 @@ export class Header {
     if (!data) return;
     const { project } = data;
     write($("project"), project.name);
-    document.title = `${done} of ${project.budget} - ${project.name} - labelwise`;
-    $("budget").max = Math.max(1, project.budget);
-    $("budget").value = Math.min(done, project.budget);
+    document.title = `${done} of ${data.goal} - ${project.name} - labelwise`;
+    $("budget").max = Math.max(1, data.goal);
+    $("budget").value = Math.min(done, data.goal);
     write($("done"), done.toLocaleString("en"));
-    write($("of"), ` of ${project.budget.toLocaleString("en")}`);
+    write($("of"), ` of ${data.goal.toLocaleString("en")}`);
     $("advise").hidden = data.advice?.say !== "stop";
     const review = data.review ? ` ${data.review}` : "";
     for (const node of document.querySelectorAll(".review-count")) write(node, review);

@@ -69,15 +69,15 @@ export class Settings {
     if (other) this.renamed();
   }
 
-  /** Asks for a name once, where labels may come from several people. */
+  /** Asks for a name once, where labels may come from several people; waits for the answer. */
   askName() {
-    if (this.options.name !== null || document.querySelector("dialog[open]")) return;
+    if (this.options.name !== null || document.querySelector("dialog[open]")) return null;
     const { people, project } = this.state.data;
     const several = project.overlap > 1 || (people ?? []).some(({ name }) => name !== "me") || !HERE.has(location.hostname);
-    if (several) {
-      open("name-dialog");
-      $("name").focus();
-    }
+    if (!several) return null;
+    open("name-dialog");
+    $("name").focus();
+    return new Promise((done) => { $("name-dialog").addEventListener("close", done, { once: true }); });
   }
 
   rescan() {

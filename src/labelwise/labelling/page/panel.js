@@ -62,11 +62,14 @@ export class Panel {
     return part("Stop or go on?", el("p", { className: `say ${advice.say.replaceAll(" ", "-")}` }, word), el("p", {}, advice.why));
   }
 
-  curve({ curve, accuracy }) {
+  curve({ curve, accuracy, test }) {
     const points = curve ?? [];
     if (!points.length) return part("Learning curve", el("p", { className: "muted" }, "It begins with the first model."));
     const [number, sample, interval] = accuracy ? accuracyParts(accuracy) : [];
     const words = accuracy ? [el("p", {}, el("b", {}, number), ` right ${sample} ${interval}`)] : [];
+    if (test?.undecided) {
+      words.push(el("p", {}, `${count(test.undecided, "test image")} left out: people disagree on them. Review them, or the accuracy is that of the easier ones.`));
+    }
     const table = curveTable(points);
     table.dataset.name = "curve";
     return part("Learning curve", ...words, drawCurve(points),

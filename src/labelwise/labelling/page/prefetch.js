@@ -68,10 +68,17 @@ export class Prefetch extends EventTarget {
     this.later = 0; // timer of the next try
     this.taken = new Set(); // images shown since the last question
     this.stamp = 0; // grows when what is held is thrown away
+    this.begun = false; // nothing is asked for before it is known who labels
+  }
+
+  begin() {
+    this.begun = true;
+    return this.fill();
   }
 
   /** Asks for more offers when few are left, and loads their pictures. */
   fill() {
+    if (!this.begun) return null;
     this.pump();
     if (this.queue.length >= AHEAD) return this.asking;
     this.asking ??= this.ask().finally(() => {
@@ -82,6 +89,7 @@ export class Prefetch extends EventTarget {
 
   /** Has the offers made again, by the newest model, but for the next few. */
   async renew() {
+    if (!this.begun) return null;
     await this.asking;
     this.asking ??= this.ask(FIRM).finally(() => {
       this.asking = null;

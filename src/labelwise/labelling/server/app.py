@@ -86,11 +86,15 @@ def _page(app: FastAPI, access: Access) -> None:
     def file(name: str) -> Response:
         return _file(name)
 
+    turns: dict[str, asyncio.Lock] = {}  # an address' tries come one after the other, however many it sends at once
+
     @app.post("/api/login")
-    async def login(form: Login) -> Response:
-        if not access.password or not hmac.compare_digest(form.password.encode(), access.password.encode()):
-            await asyncio.sleep(SLOW)
-            raise HTTPException(401, "that is not the password")
+    async def login(form: Login, request: Request) -> Response:
+        address = request.client.host if request.client else ""
+        async with turns.setdefault(address, asyncio.Lock()):
+            if not access.password or not hmac.compare_digest(form.password.encode(), access.password.encode()):
+                await asyncio.sleep(SLOW)
+                raise HTTPException(401, "that is not the password")
         return JSONResponse({}, headers={"set-cookie": access.set_cookie()})
 
 
@@ -111,7 +115,8 @@ def _labelling(app: FastAPI, desk: Desk, views: Views) -> None:
         held = [int(word) for word in have.split(",") if word and len(word) < 10]
         with desk.lock:  # the phase fits the offers
             found = desk.next(annotator, n, held)
-            return {"phase": status.phase(desk, annotator), "offers": [status.offered(desk, offer) for offer in found]}
+            phase = status.phase(desk, annotator, empty=not found and not held)
+            return {"phase": phase, "offers": [status.offered(desk, offer) for offer in found]}
 
     @app.post("/api/answers")
     def answers(form: Answers) -> Response:

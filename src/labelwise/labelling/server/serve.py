@@ -15,11 +15,10 @@ import uvicorn
 from labelwise.errors import InputError
 from labelwise.labelling.desk import Desk
 from labelwise.labelling.project import Project
+from labelwise.labelling.server.address import LOOPBACK, bind, in_address
 from labelwise.labelling.server.app import make_app
 from labelwise.labelling.server.guard import Access
 from labelwise.labelling.server.views import Views
-
-LOOPBACK = "127.0.0.1"
 
 
 def serve(project: Project, port: int, remote: str | None, password: str, ready: Callable[[str], None]) -> None:
@@ -33,7 +32,7 @@ def serve(project: Project, port: int, remote: str | None, password: str, ready:
     port = listener.getsockname()[1]
     if port != project.settings.port:
         project.set(port=port)
-    names = [remote] if remote else [LOOPBACK, "localhost"]
+    names = [in_address(remote)] if remote else [LOOPBACK, "localhost"]
     hosts = frozenset(f"{name}:{port}" for name in names) | frozenset(names if port == 80 else ())
     access = Access(hosts, secrets.token_urlsafe(24), f"labelwise-{port}", password)
     desk = Desk(project)
@@ -53,8 +52,10 @@ def serve(project: Project, port: int, remote: str | None, password: str, ready:
     try:
         server.run(sockets=[listener])
     finally:
-        desk.close()
-        views.close()
+        try:
+            desk.close()
+        finally:
+            views.close()
 
 
 def _tell(server: uvicorn.Server, ready: Callable[[], None]) -> None:
@@ -70,18 +71,3 @@ def _bound(host: str, port: int, last: int) -> socket.socket:
         except InputError:
             pass  # taken
     return bind(host, port)
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening address. Errors: InputError for a port that is taken, or an address of another machine."""
-    listener = None
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        if listener is not None:
-            listener.close()
-        raise InputError(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port") from None
-    return listener
