@@ -107,6 +107,10 @@ class Learner(Part):
         Annotated[int, Field(ge=8, le=2048)] | None,
         Field(description="side of the images; by default their own where they are small, else the backbone's"),
     ] = None
+    penalty: Annotated[
+        Annotated[float, Field(gt=0, le=1e3)] | None,
+        Field(description="the probe's L2 penalty, relative to the mean loss; by default cross-validated on the start"),
+    ] = None
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: Annotated[float, Field(gt=0, lt=10, description="learning rate, tuned once for every arm")] = LR
     schedule: Annotated[

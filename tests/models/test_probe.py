@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,7 @@ def test_tuning_is_reproducible_and_sensible() -> None:
     chosen = [probe.tune(np.arange(200), labels[:200], 7) for _ in range(2)]
     assert chosen[0] == chosen[1]
     assert chosen[0]["penalty"] in PENALTIES
+    assert replace(probe, penalty=0.2).tune(np.arange(200), labels[:200], 7)["penalty"] == 0.2
     assert chosen[0]["penalty"] > make(noise=0.1)[0].tune(np.arange(200), labels[:200], 7)["penalty"]
 
 

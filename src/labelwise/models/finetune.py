@@ -216,10 +216,11 @@ def build(dataset: Dataset, study: Study, progress: Progress) -> FineTune:
     pixels = training_pixels(dataset.images, backbone, recipe.size, progress)
     classes, device = len(dataset.classes), backbone.device
     narrow = "bfloat16 autocast" if autocasts(device) else ""
+    settings = canonical(recipe.model_dump(mode="json", exclude={"penalty"}))  # which is a probe's
     learner = FineTune(
         dataset.images, pixels, classes, backbone, recipe, Classifier(backbone.module, backbone.features, classes),
         key=digest(
-            "finetune", PROTOCOL, dataset.fingerprint, backbone.fingerprint, str(device), canonical(recipe),
+            "finetune", PROTOCOL, dataset.fingerprint, backbone.fingerprint, str(device), settings,
             str(pixels.shape), *(version(package) for package in ("torch", "timm")), *([narrow] if narrow else []),
         ),
         used={"learner": "fine-tuning", "backbone": backbone.name, "weights": backbone.weights,

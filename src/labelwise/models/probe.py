@@ -51,6 +51,7 @@ class Probe:
     key: str
     used: dict[str, str]
     preparation: Preparation
+    penalty: float | None = None
     frozen_embeddings: bool = True
 
     def standardised(self, indices: Indices) -> NDArray[np.float32]:
@@ -65,7 +66,12 @@ class Probe:
         return self.features, Preparation()
 
     def tune(self, indices: Indices, labels: Labels, seed: int) -> dict[str, Any]:
-        """Choose the penalty by five-fold cross-validation of the log loss, on at most 2,000 initial labels."""
+        """Choose the penalty by five-fold cross-validation of the log loss, on at most 2,000 initial labels.
+
+        Nothing is chosen where the study gives one: the same for every arm, whatever it starts with.
+        """
+        if self.penalty is not None:
+            return {"penalty": self.penalty, "penalty_chosen_by": "the study's configuration"}
         rng = generator(seed, "tune")
         if len(indices) > TUNING_LABELS:
             chosen = np.sort(rng.choice(len(indices), TUNING_LABELS, replace=False))
@@ -207,10 +213,12 @@ def build(dataset: Dataset, study: Study, progress: Progress) -> Probe:
         key=digest(
             "probe", LAYOUT, dataset.fingerprint, backbone.fingerprint, str(backbone.device),
             *(version(package) for package in ("torch", "timm", "scikit-learn", "scipy")),
+            *([] if study.learner.penalty is None else [f"penalty {study.learner.penalty!r}"]),
         ),
         used={"learner": "linear probe (multinomial logistic regression on frozen embeddings)",
               "backbone": backbone.name, "weights": backbone.weights, "device": str(backbone.device)},
         preparation=Preparation(embedded.seconds * (1 - share), embedded.seconds * share, count),
+        penalty=study.learner.penalty,
     )  # fmt: skip
 
 
