@@ -13,6 +13,7 @@ import pandas as pd
 
 from labelwise.analysis.results import KEYS, dicts
 from labelwise.analysis.statistics import holm, paired_t, t_interval
+from labelwise.analysis.words import change, interval
 from labelwise.parts import ZERO_SHOT_STARTS
 from labelwise.strategies import BASELINE
 
@@ -164,6 +165,6 @@ def said(found: pd.DataFrame, row: str) -> list[str]:
 
 
 def _line(c: dict[str, Any]) -> str:
-    between = "" if math.isnan(c["low"]) else f" [{c['low'] * 100:+.1f}, {c['high'] * 100:+.1f}]"
     call = "" if math.isnan(c["p_holm"]) else ", shown" if c["p_holm"] < 0.05 else ", not shown"
-    return f"{c['strategy']} {c['difference'] * 100:+.1f} points{between}{call}"
+    between = interval(c["low"], c["high"], "accuracy")
+    return f"{c['strategy']} {change(c['difference'], 'accuracy')} points{between}{call}"
