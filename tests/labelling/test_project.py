@@ -146,3 +146,13 @@ def test_the_test_slice_stays_what_it_was(project: Project) -> None:
 )
 def test_the_size_of_the_slice(budget: int, images: int, size: int) -> None:
     assert slice_size(budget, images) == size
+
+
+def test_a_database_that_refuses_leaves_no_folder(tmp_path: Path) -> None:
+    address = "postgresql+psycopg://nobody@127.0.0.1:9/nothing"
+    with (
+        pytest.raises(InputError, match="check that the server runs"),
+        made_or_opened(photos(tmp_path / "p", 3), tmp_path / "home", address, ["a", "b"], {}),
+    ):
+        pass
+    assert not (tmp_path / "home").exists()

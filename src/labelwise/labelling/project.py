@@ -151,7 +151,7 @@ def made_or_opened(
     found = scan(images, home)
     if new := db is None and not (home / "project.db").is_file():  # before a folder is made
         _check_new(classes, found, images, changes.get("suggest", ""))
-    with _locked(home), _store(home, db) as store:
+    with _store(home, db) as store, _locked(home):  # a database that refuses leaves no folder behind
         fresh = not store.exists()
         if fresh:
             if not new:
