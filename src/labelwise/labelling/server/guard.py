@@ -90,7 +90,8 @@ class Guard:
         if self.access.password and (path in OPEN or (path == "/api/login" and scope["method"] == "POST")):
             return 0, ""
         if not self.access.knows(_cookie(headers, self.access.cookie)):
-            return 401, "open the link that labelwise printed in the terminal"
+            link = "open the link that labelwise printed in the terminal"
+            return 401, "sign in again" if self.access.password else link
         return 0, ""
 
     def _bad_write(self, headers: dict[str, str]) -> tuple[int, str]:
