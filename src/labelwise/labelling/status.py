@@ -32,7 +32,8 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
         board, plan, settings = desk.board, desk.plan, desk.project.settings
         counts = Counter(board.labels.values())
         took = seconds_per_label(board)
-        done = sum(min(len(_labels(board, image)), settings.overlap) for image in board.bought)
+        given = [_labels(board, image) for image in board.bought]
+        done = sum(min(labels, settings.overlap) for labels in given)
         goal = plan.limit() * settings.overlap
         models = [r for r in desk.rounds if r["accuracy"] is not None]
         last = models[-1] if models else None
@@ -47,7 +48,7 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
             "classes": [{"id": k, "name": board.names[k], "count": counts[k]} for k in board.classes],
             "phase": phase(desk, annotator),
             "done": done, "goal": settings.budget * settings.overlap,
-            "waiting": sum(len(_labels(board, image)) < settings.overlap for image in board.bought),
+            "waiting": sum(labels < settings.overlap for labels in given),
             "test": {"done": sum(bool(board.answers(image)) for image in plan.test), "size": len(plan.test),
                      "undecided": sum(image in board.bought and image not in board.labels for image in plan.test)},
             "seconds_per_label": took,
@@ -65,8 +66,8 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
         }  # fmt: skip
 
 
-def _labels(board: Board, image: int) -> list[Event]:
-    return [event for event in board.answers(image).values() if event.kind == "label"]
+def _labels(board: Board, image: int) -> int:
+    return sum(event.kind == "label" for event in board.answers(image).values())
 
 
 def _curve(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
