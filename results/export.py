@@ -7,6 +7,7 @@ OUT is the folder that the study was run into. Everything under results/NAME/ is
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def export(out: Path, folder: Path) -> None:
     """Write the report with its tables and figures, and README.md, of the study in `out` into `folder`."""
     store = reading(out)
     write_report(store, folder)
+    html = folder / "report.html"
+    html.write_text(re.sub(r'file:/[^\s<"]*/', "file:", html.read_text(encoding="utf-8")), encoding="utf-8")
     for figure in (folder / "figures").glob("*.pdf"):
         figure.unlink()  # the same as the SVG beside it
     (folder / "README.md").write_text(page(read(store), store.digest()), encoding="utf-8")
