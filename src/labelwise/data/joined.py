@@ -81,9 +81,9 @@ def read_joined(name: str, dataset: Dataset, skipped: bool) -> Joined:
         indices = by_path(path, columns, dataset.images.names)
     elif by == "index":
         indices = _numbers(path, columns["index"], len(dataset.images))
+        _refuse_doubles(path, indices, dataset.images.names)
     else:
         indices = _in_order(path, rows, dataset)
-    _refuse_doubles(path, indices, dataset.images.names)
     missing = np.setdiff1d(dataset.pool, indices)
     _refuse(path, [str(dataset.images.names[i]) for i in missing], f"of {len(dataset.pool):,} pool images have no row")
     return Joined(path, indices, {k: v for k, v in columns.items() if k != by}, key)
