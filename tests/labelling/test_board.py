@@ -102,16 +102,37 @@ def test_changed_classes_carry_labels_along_and_offer_again_what_they_touch() ->
     tell(made, change("class-merged", klass=2, into=1, again=True))
     assert made.labels == {1: 1, 3: 1}
     assert made.classes == [0, 1]
-    assert set(made.again) == {1}
+    assert set(made.again()) == {1}
     tell(made, change("class-added", klass=3, name="fox"))
-    assert set(made.again) == {1, 2}, "what was unsure may be a fox"
+    assert set(made.again()) == {1, 2}, "what was unsure may be a fox"
     tell(made, change("class-renamed", klass=1, name="hound"))
-    assert set(made.again) == {1, 2}, "only the name changed"
+    assert set(made.again()) == {1, 2}, "only the name changed"
     again = said(1, 1, purpose="again")
     tell(made, again)
-    assert set(made.again) == {2}
+    assert set(made.again()) == {2}
     tell(made, change("undo", undoes=again.uuid))
-    assert set(made.again) == {1, 2}, "the question stands again"
+    assert set(made.again()) == {1, 2}, "the question stands again"
+
+
+def test_a_changed_class_is_asked_of_everybody_whose_label_it_touches() -> None:
+    made = board("cat", "dog")
+    tell(made, said(1, 0, "anna"), said(1, 0, "bert"), said(1, 1, "cleo"), said(2, 0, "anna"))
+    tell(made, change("class-renamed", klass=0, name="kitten", again=True))
+    assert (made.again("anna"), made.again("bert"), made.again("cleo")) == ([1, 2], [1, 2], [2])
+    tell(made, said(1, 0, "anna", purpose="again"))
+    assert (made.again("anna"), made.again("bert")) == ([2], [1, 2]), "both are asked"
+    assert 1 not in made.labels, "cleo's dog was never in question, anna's kitten is new, bert's cat is void"
+    tell(made, said(1, 0, "bert", purpose="again"))
+    assert made.again("bert") == [2]
+    assert made.labels[1] == 0
+    instead = said(2, 1, "cleo", purpose="again")
+    tell(made, instead)
+    assert made.again() == [], "cleo stood in for anna"
+    assert made.labels[2] == 1, "anna's cat is no kitten that anybody saw"
+    tell(made, Event(str(uuid4()), "undo", "cleo", undoes=instead.uuid))
+    assert (made.again("anna"), made.labels[2]) == ([2], 0)
+    tell(made, said(2, 0, "anna", purpose="again"))
+    assert made.again() == []
 
 
 kinds = st.sampled_from(("label", "unsure", "skip", "undo", "class-added", "class-renamed", "class-merged"))
@@ -143,7 +164,7 @@ def test_a_board_is_what_its_log_replays_to(steps: list[tuple[str, str, int, int
         except InputError:
             continue
     again = Board(9, made.log)
-    for name in ("names", "merged", "labels", "again", "bought", "seq", "undone"):
+    for name in ("names", "merged", "labels", "touched", "bought", "seq", "undone"):
         assert getattr(again, name) == getattr(made, name)
     assert made.bought >= set(made.labels)
     assert all(klass in made.classes for klass in made.labels.values())

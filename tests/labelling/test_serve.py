@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,24 @@ def test_a_server_that_ends_leaves_no_process_behind(tmp_path: Path, how: signal
     assert "http://127.0.0.1" in server.stdout.readline()
     server.send_signal(how)
     server.communicate(timeout=60)
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_processes_are_being_born_prints_one_line(tmp_path: Path) -> None:
+    """A terminal sends it to every process of the group; those behind were interrupted in their imports once."""
+    folder = photos(tmp_path / "photos", 20)
+    command = [sys.executable, "-m", "labelwise", "label", str(folder), "--classes", "a,b", "--no-browser"]
+    for wait in (0, 0.2, 0.4, 0.7):
+        server = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert server.stdout is not None
+        assert "http://127.0.0.1" in server.stdout.readline()
+        time.sleep(wait)
+        os.killpg(server.pid, signal.SIGINT)
+        said = server.communicate(timeout=60)[1]
+        assert said.splitlines() == ["Stopped. What was finished is kept: run the same command again to go on."]
+        assert server.returncode == 130
 
 
 def test_a_project_keeps_its_port_where_that_is_free() -> None:

@@ -169,7 +169,9 @@ def _oracle(study: Study) -> list[str]:
 def _all_other(named: list[str], names: list[str]) -> str:
     """Return these names, or, where they are many and all that are not baselines, that they are all."""
     others = [name for name in names if not name.startswith(BASELINE)]
-    return "every other arm" if len(named) > 4 and named == others else listed(named)
+    if len(named) <= 4 or named != others:
+        return listed(named)
+    return "every arm" if others == names else "every other arm"
 
 
 def _heading(study: Study, row: str, budgets: pd.Series) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from labelwise.errors import InputError, printable
 from labelwise.labelling.events import ANSWERS, CLASS_CHANGES, KINDS, PURPOSES, Event
@@ -25,8 +25,7 @@ class Board:
         self.bought: set[int] = set()  # images that somebody labelled, agreed on or not
         self.log: list[Event] = []
         self.people: dict[str, list[Event]] = defaultdict(list)  # each one's answers in their order, undone ones too
-        self.again: dict[int, int] = {}  # image -> seq of the change of classes that asks for it again
-        self.answered_again: dict[str, int] = {}  # uuid of the answer -> the entry of `again` that it settled
+        self.touched: dict[int, tuple[int, frozenset[str]]] = {}  # image -> a change's seq, and whose answers it touched
         self.seq = 0
         for event in events:
             self.apply(event)
@@ -62,6 +61,25 @@ class Board:
     def disagreements(self) -> list[int]:
         """Return images that people labelled differently and nobody has settled."""
         return [image for image in self.stacks if image not in self.labels and self._said(image)]
+
+    def outdated(self, image: int) -> set[str]:
+        """Return the people whose answers for an image are older than the change of classes that touched them."""
+        seq, people = self.touched.get(image, (0, frozenset()))
+        return {name for name, event in self.answers(image).items() if name in people and event.seq < seq}
+
+    def again(self, annotator: str | None = None) -> list[int]:
+        """Return images that a change of classes asks for again, of anybody or of one person.
+
+        Asked are those whose answers it touched; whoever has not answered for the image can stand in for one of them.
+        """
+        found = []
+        for image in sorted(self.touched):
+            seq, people = self.touched[image]
+            answers, old = self.answers(image), self.outdated(image)
+            instead = sum(event.seq > seq for name, event in answers.items() if name not in people)
+            if len(old) > instead and (annotator is None or annotator in old or annotator not in answers):
+                found.append(image)
+        return found
 
     def check(self, event: Event) -> None:
         """Refuse what cannot hold. Errors: InputError that says why."""
@@ -126,10 +144,6 @@ class Board:
             assert event.image is not None
             self.people[event.annotator].append(event)
             self.stacks[event.image].setdefault(event.annotator, []).append(event)
-            if event.purpose != "repeat":
-                asked = self.again.pop(event.image, None)
-                if asked is not None:
-                    self.answered_again[event.uuid] = asked
             self._settle(event.image)
         elif event.kind == "undo":
             self._undo(self.uuids[event.undoes or ""])
@@ -139,8 +153,6 @@ class Board:
     def _undo(self, target: Event) -> None:
         assert target.image is not None
         self.undone.add(target.uuid)
-        if target.uuid in self.answered_again:
-            self.again[target.image] = self.answered_again[target.uuid]
         stacks = self.stacks[target.image]
         stacks[target.annotator] = [e for e in stacks[target.annotator] if e.uuid != target.uuid]
         if not stacks[target.annotator]:
@@ -151,23 +163,36 @@ class Board:
 
     def _change_classes(self, event: Event) -> None:
         assert event.klass is not None
-        touched: list[int] = []
         if event.kind == "class-added":  # what fitted no class may fit the new one
-            touched = [i for i in self.stacks if any(e.kind != "label" for e in self.answers(i).values())]
+            self._touch(event.seq, lambda answer: answer.klass is None)
         elif event.again:
-            touched = [image for image, klass in self.labels.items() if klass == event.klass]
-        if event.kind == "class-merged":
-            assert event.into is not None
-            self.merged[event.klass] = event.into
-            for image in list(self.stacks):
-                self._settle(image)
-        else:
+            self._touch(event.seq, lambda a: a.klass is not None and self.resolved(a.klass) == event.klass)
+        if event.kind != "class-merged":
             self.names[event.klass] = event.name or ""
-        self.again.update(dict.fromkeys(touched, event.seq))
+            return
+        assert event.into is not None
+        self.merged[event.klass] = event.into
+        for image in list(self.stacks):
+            self._settle(image)
+
+    def _touch(self, seq: int, changed: Callable[[Event], bool]) -> None:
+        """Note whose answers a change of classes touches; who was not yet asked for an earlier one still is."""
+        for image in list(self.stacks):
+            people = {name for name, answer in self._standing(image).items() if changed(answer)}
+            if people:
+                self.touched[image] = seq, frozenset(people | self.outdated(image))
+                self._settle(image)
+
+    def _standing(self, image: int) -> dict[str, Event]:
+        """Return the answers that count: those from before a change that touched them until somebody answered since."""
+        answers, old = self.answers(image), self.outdated(image)
+        if old and any(event.seq > self.touched[image][0] for event in answers.values()):
+            return {name: event for name, event in answers.items() if name not in old}
+        return answers
 
     def _said(self, image: int) -> Counter[int]:
-        """Count what people's holding labels say of an image; a review's decision stands alone."""
-        labels = [e for e in self.answers(image).values() if e.kind == "label"]
+        """Count what people's standing labels say of an image; a review's decision stands alone."""
+        labels = [event for event in self._standing(image).values() if event.kind == "label"]
         decided = [e for e in labels if e.purpose == "review"]
         if decided:
             labels = [max(decided, key=lambda e: e.seq)]

@@ -77,7 +77,7 @@ class Plan:
 
 def offers(plan: Plan, annotator: str) -> Iterator[Offer]:
     """Yield what to offer a person, in order; what others hold is for the caller to leave out."""
-    yield from (Offer(image, "again") for image in sorted(plan.board.again) if plan.usable[image - 1])
+    yield from (Offer(image, "again") for image in plan.board.again(annotator) if plan.usable[image - 1])
     yield from [Offer(image, "test") for image in plan.test if _open(plan, image, annotator)]
     if plan.overlap > 1:
         yield from _shared(plan, annotator)

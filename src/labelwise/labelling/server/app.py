@@ -6,6 +6,7 @@ import asyncio
 import hmac
 from pathlib import Path
 from typing import Annotated, Any
+from weakref import WeakValueDictionary
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -86,12 +87,14 @@ def _page(app: FastAPI, access: Access) -> None:
     def file(name: str) -> Response:
         return _file(name)
 
-    turns: dict[str, asyncio.Lock] = {}  # an address' tries come one after the other, however many it sends at once
+    # Tries come one after the other, however many are sent at once: a lock lives as long as an address has tries that wait
+    turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @app.post("/api/login")
     async def login(form: Login, request: Request) -> Response:
         address = request.client.host if request.client else ""
-        async with turns.setdefault(address, asyncio.Lock()):
+        turn = turns.setdefault(address, asyncio.Lock())
+        async with turn:
             if not access.password or not hmac.compare_digest(form.password.encode(), access.password.encode()):
                 await asyncio.sleep(SLOW)
                 raise HTTPException(401, "that is not the password")

@@ -43,7 +43,7 @@ def serve(project: Project, port: int, remote: str | None, password: str, ready:
     )  # fmt: skip
     server = uvicorn.Server(config)
     address = f"http://{names[0]}:{port}/" + ("" if password else f"?token={access.token}")
-    threading.Thread(target=lambda: views.decoder, daemon=True).start()  # the first image does not wait for it
+    threading.Thread(target=views.start, daemon=True).start()  # the first image does not wait for it
     threading.Thread(target=_tell, args=(server, lambda: ready(address)), daemon=True).start()
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from labelwise.data.decode import UnreadableImageError
+from labelwise.errors import InputError
 from labelwise.labelling.decoding import THUMB, VIEW, Decoder
 from labelwise.threads import cores
 
@@ -19,13 +20,13 @@ class Views:
     def __init__(self, root: Path, cache: Path) -> None:
         self.root, self.cache = root, cache / "views"
         self._decoder: Decoder | None = None
+        self._closed = False
         self._lock = threading.Lock()
 
-    @property
-    def decoder(self) -> Decoder:
-        """The decoding processes; the first look at them starts them."""
+    def start(self) -> Decoder | None:
+        """Return the decoding processes, started where they were not; None once they were stopped."""
         with self._lock:
-            if self._decoder is None:
+            if self._decoder is None and not self._closed:
                 self._decoder = Decoder(cores())
             return self._decoder
 
@@ -35,7 +36,10 @@ class Views:
         try:
             return kept.read_bytes()
         except OSError:
-            made = self.decoder.view(self.root, path, self.sides[size])
+            decoder = self.start()
+            if decoder is None:
+                raise InputError("the server is closing") from None
+            made = decoder.view(self.root, path, self.sides[size])
         self._keep(kept, made)
         return made
 
@@ -56,6 +60,9 @@ class Views:
             temporary.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Stop decoding."""
-        if self._decoder is not None:
-            self._decoder.close()
+        """Stop decoding, for good."""
+        with self._lock:  # the processes may be starting
+            self._closed = True
+            decoder, self._decoder = self._decoder, None
+        if decoder is not None:
+            decoder.close()
