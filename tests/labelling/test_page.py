@@ -382,12 +382,12 @@ def test_signed_out_and_without_random_uuid(opened: Opened, project: FakeProject
 
 def test_who_labels_is_asked_before_images_are(opened: Opened, project: FakeProject, start: Any) -> None:
     """Or the first images would be held by somebody who is not there."""
-    project.state = {"project": {"overlap": 2}}
+    project.state = {"project": {"overlap": 2}, "people": [{"name": "Anna", "labels": 3}]}
     page = opened(start(project), wait=False)
     page.locator("#name-dialog").wait_for()
     page.wait_for_timeout(1500)  # the state was asked for again meanwhile
     assert "next" not in [name for name, _ in project.requests]
-    page.locator("#name").fill("Anna")
+    page.locator("#name").fill("anna")  # she who is there: another spelling would be another person
     page.keyboard.press("Enter")
     page.wait_for_selector("#picture img")
     press(page, "1")
@@ -399,6 +399,8 @@ def test_images_that_others_had_come_by_themselves(opened: Opened, project: Fake
     images, project.images = project.images, []
     project.state = {"phase": "nothing", "project": {"images": 60}}
     page = opened(start(project), wait=False)
-    page.get_by_text("Nothing left to label now").wait_for()
+    page.get_by_role("heading", name="Nothing left to label now").wait_for()
+    said = page.get_by_role("status").filter(has_text="Nothing left to label now. Every image is labelled")
+    assert said.count() == 1
     project.images = images
     page.wait_for_selector("#picture img")

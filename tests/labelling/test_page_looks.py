@@ -153,3 +153,31 @@ def test_the_keyboard_alone_reaches_everything(opened: Opened, project: FakeProj
     assert project.labels() == {1: 2, 2: 0}
     page.keyboard.press("Control+1")
     assert len(project.events) == 2
+
+
+def test_what_a_screen_reader_is_told(opened: Opened, project: FakeProject, start: Any) -> None:
+    """The focus is in a toolbar: Orca and NVDA hand keys on there by themselves. Its answers are its buttons."""
+    page = opened(start(project))
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    nodes = {node["nodeId"]: node for node in tree}
+
+    def told(node: dict[str, Any]) -> tuple[str, str]:
+        return node.get("role", {}).get("value", ""), node.get("name", {}).get("value", "")
+
+    def inside(node: dict[str, Any]) -> list[tuple[str, str]]:
+        below = [nodes[child] for child in node.get("childIds", [])]
+        return [told(node), *(found for child in below for found in inside(child))]
+
+    focused = [
+        n
+        for n in tree
+        if {"name": "focused", "value": {"type": "booleanOrUndefined", "value": True}} in n.get("properties", [])
+    ]
+    bar = next(node for node in focused if told(node)[0] == "toolbar")
+    assert told(bar)[1].startswith("Image to label: digits label it")
+    buttons = [name for role, name in inside(bar) if role == "button"]
+    assert buttons == [*(cls["name"] for cls in project.classes), "Unsure", "Skip", "Undo"]
+    press(page, "1")
+    until(lambda: project.labels())
+    said = f"Labelled {project.classes[0]['name']}. Next image."
+    assert page.get_by_role("status").filter(has_text=said).count() == 1

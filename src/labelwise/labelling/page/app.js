@@ -81,7 +81,8 @@ function follow(page) {
   let { version, model } = project.data;
   const redraw = () => {
     header.draw();
-    finish.draw(session.current);
+    const news = finish.draw(session.current);
+    if (news) speak("live", news);
     undoButton(page);
   };
   project.addEventListener("change", () => {

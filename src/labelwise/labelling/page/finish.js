@@ -14,20 +14,25 @@ export class Finish {
     });
   }
 
-  /** Shows or hides it; true when there is no image to show. */
+  /** Shows or hides it; returns what to say of a state that stays. */
   draw(current) {
     const [title, lines, buttons] = current ? ["", [], []] : this.content();
     const drawn = JSON.stringify([title, lines, buttons]);
+    const lost = [$("stage"), $("finish"), document.body].includes(document.activeElement); // what is hidden has no focus
+    const turned = $("finish").hidden === Boolean(title);
     $("finish").hidden = !title;
     $("stage").hidden = Boolean(title);
     $("dock").classList.toggle("idle", Boolean(title));
-    if (drawn === this.drawn) return;
+    if (drawn === this.drawn) return "";
     this.drawn = drawn;
+    const news = title !== $("finish-title").textContent && buttons.length;
     $("finish-title").textContent = title;
     $("finish-lines").replaceChildren(...lines.map((line) => el("p", {}, line)));
     $("finish-buttons").replaceChildren(...buttons.map(([action, text], i) => el("button", {
       type: "button", className: i ? "" : "main", data: { do: action },
     }, text)));
+    if (turned && lost) (title ? $("finish") : $("stage")).focus({ focusVisible: false });
+    return news ? [`${title}.`, ...lines].join(" ") : "";
   }
 
   content() {

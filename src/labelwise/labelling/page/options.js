@@ -61,8 +61,12 @@ export class Settings {
     });
   }
 
+  /** A name that somebody has in other capital letters is theirs: two spellings would be two people. */
   rename(text) {
-    const name = text.trim() || "me";
+    const given = text.trim() || "me";
+    const known = (this.state.data?.people ?? []).map((person) => person.name);
+    const same = known.find((name) => name.toLowerCase() === given.toLowerCase());
+    const name = known.includes(given) ? given : same ?? given;
     if (name === this.options.name) return;
     const other = name !== this.options.annotator;
     this.options.set("name", name);
