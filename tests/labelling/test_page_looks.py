@@ -178,6 +178,6 @@ def test_what_a_screen_reader_is_told(opened: Opened, project: FakeProject, star
     buttons = [name for role, name in inside(bar) if role == "button"]
     assert buttons == [*(cls["name"] for cls in project.classes), "Unsure", "Skip", "Undo"]
     press(page, "1")
-    until(lambda: project.labels())
+    until(project.labels)
     said = f"Labelled {project.classes[0]['name']}. Next image."
     assert page.get_by_role("status").filter(has_text=said).count() == 1

@@ -25,7 +25,7 @@ class Board:
         self.bought: set[int] = set()  # images that somebody labelled, agreed on or not
         self.log: list[Event] = []
         self.people: dict[str, list[Event]] = defaultdict(list)  # each one's answers in their order, undone ones too
-        self.touched: dict[int, tuple[int, frozenset[str]]] = {}  # image -> a change's seq, and whose answers it touched
+        self.touched: dict[int, tuple[int, frozenset[str]]] = {}  # image -> a change, and whose answers it touched
         self.seq = 0
         for event in events:
             self.apply(event)

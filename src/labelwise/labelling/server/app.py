@@ -87,7 +87,7 @@ def _page(app: FastAPI, access: Access) -> None:
     def file(name: str) -> Response:
         return _file(name)
 
-    # Tries come one after the other, however many are sent at once: a lock lives as long as an address has tries that wait
+    # Tries come one after the other, however many are sent at once; a lock lives while an address has tries that wait
     turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @app.post("/api/login")
