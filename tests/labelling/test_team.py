@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,6 +66,21 @@ def test_however_people_label_the_budget_is_kept(people: int, overlap: int, budg
         assert max(labels) <= overlap
         for person in (f"p{i}" for i in range(people)):
             assert status.phase(desk, person, empty=True) == "done"
+
+
+def test_two_grids_share_no_image_and_keep_to_the_budget() -> None:
+    with fresh({"budget": 25}) as desk:
+        for image in desk.plan.test:
+            desk.answer([said(image, 0, "anna", purpose="test")])
+        desk.probs, desk.columns = np.tile(np.array([[0.9, 0.1]], np.float32), (30, 1)), (0, 1)
+        held = {offer.image for offer in desk.next("cleo", 3, [])}
+        first, second = ([image for image, _ in desk.grid(name, 0, 10)] for name in ("anna", "ben"))
+        assert len(first) == 10
+        assert not set(first) & set(second)
+        assert not held & {*first, *second}
+        assert len({*desk.plan.test, *held, *first, *second}) == 25
+        desk.next("anna", 2, [])  # she has closed hers
+        assert len(desk.grid("ben", 0, 30)) > len(second)
 
 
 def test_who_has_nothing_while_others_hold_it_waits_and_goes_on(

@@ -129,7 +129,7 @@ class Desk:
             self.holds.keep(have, annotator)
             found: list[Offer] = []
             seen = set(have)
-            spent = self._spent(seen)
+            spent = self._spent(seen | self.holds.all())
             limit = self.plan.limit()
             for offer in offers(self.plan, annotator):
                 if len(found) >= count:
@@ -146,8 +146,8 @@ class Desk:
             return found
 
     def _spent(self, have: set[int]) -> set[int]:
-        """Return images that take from the budget: labelled, with somebody, or in the test slice and not yet seen."""
-        coming = {i for i in have | self.holds.all() if 0 < i <= len(self.images)}
+        """Return images that take from the budget: labelled, `have`, or in the test slice and not yet seen."""
+        coming = {i for i in have if 0 < i <= len(self.images)}
         coming |= {image for image in self.plan.test if not self.board.answers(image)}
         return self.board.bought | {image for image in coming if self.plan.usable[image - 1]}
 
@@ -170,7 +170,10 @@ class Desk:
             return self.board.resolved(self.columns[best]), float(self.probs[image - 1, best])
 
     def grid(self, annotator: str, klass: int, count: int) -> list[tuple[int, float]]:
-        """Return unlabelled images that the model takes for a class, the surest first: near-duplicates once."""
+        """Return unlabelled images that the model takes for a class, the surest first: near-duplicates once.
+
+        They stay with the person as offers do; what others have is left out, and there are no more than the budget has.
+        """
         with self.lock:
             if self.probs is None:
                 return []
@@ -179,13 +182,16 @@ class Desk:
                 return []
             best = np.isin(np.nan_to_num(self.probs).argmax(axis=1), columns) & ~np.isnan(self.probs[:, 0])
             sure = np.nan_to_num(self.probs[:, columns].sum(axis=1))
-            closed = self.plan.test_groups() | {self.plan.group(image) for image in self.board.stacks}
+            others = {image for image in self.holds.all() if self.holds.others(image, annotator)}
+            count = min(count, self.plan.limit() - len(self._spent(others)))
+            closed = self.plan.test_groups() | {self.plan.group(image) for image in others.union(self.board.stacks)}
             found: list[tuple[int, float]] = []
             for row in np.argsort(-np.where(best, sure, -1), kind="stable").tolist():
                 if len(found) >= count or not best[row]:
                     break
                 if self.plan.usable[row] and (group := self.plan.group(row + 1)) not in closed:
                     closed.add(group)
+                    self.holds.take(row + 1, annotator)
                     found.append((row + 1, float(sure[row])))
             return found
 

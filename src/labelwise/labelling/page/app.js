@@ -37,7 +37,9 @@ async function begin() {
 }
 
 function run(outbox) {
-  const prefetch = new Prefetch(annotator, () => [...session?.current ? [session.current.offer.image] : [], ...outbox.images()]);
+  const prefetch = new Prefetch(annotator, () => [
+    ...session?.current ? [session.current.offer.image] : [], ...page?.grid.images() ?? [], ...outbox.images(),
+  ]);
   const session = new Session({ prefetch, outbox, clock: new Clock(), annotator });
   state.follow(outbox);
   const parts = { state, outbox, prefetch, session, options, annotator };

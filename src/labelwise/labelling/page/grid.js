@@ -24,6 +24,12 @@ export class Grid {
       if (tile) this.toggle(Number(tile.dataset.image));
     });
     $("grid").addEventListener("keydown", (event) => this.key(event));
+    $("grid").addEventListener("close", () => { this.items = []; });
+  }
+
+  /** What is shown: it stays with us while it is. */
+  images() {
+    return this.items.map(({ image }) => image);
   }
 
   get cls() {
