@@ -85,6 +85,14 @@ def test_a_start_without_hidden_labels_is_not_marked(tmp_path: Path) -> None:
     assert set(found.table["oracle-assisted"]) == {""}
 
 
+def test_many_arms_are_counted_not_listed(tmp_path: Path) -> None:
+    arms = ["random", "margin", "uncertainty", "entropy", "badge"]
+    beside = judged(tmp_path / "beside", arms=["stratified", *arms])
+    alone = judged(tmp_path / "alone", arms=arms)
+    assert any("; every other arm (start: stratified" in line for line in beside.lines)
+    assert any(line.startswith("Oracle-assisted: every arm (start: stratified") for line in alone.lines)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -114,6 +114,14 @@ def test_changed_classes_carry_labels_along_and_offer_again_what_they_touch() ->
     assert set(made.again()) == {1, 2}, "the question stands again"
 
 
+def skipped(image: int, annotator: str) -> Event:
+    return Event(str(uuid4()), "skip", annotator, image, purpose="test")
+
+
+def undone(event: Event) -> Event:
+    return Event(str(uuid4()), "undo", event.annotator, undoes=event.uuid)
+
+
 def test_a_changed_class_is_asked_of_everybody_whose_label_it_touches() -> None:
     made = board("cat", "dog")
     tell(made, said(1, 0, "anna"), said(1, 0, "bert"), said(1, 1, "cleo"), said(2, 0, "anna"))
@@ -129,10 +137,52 @@ def test_a_changed_class_is_asked_of_everybody_whose_label_it_touches() -> None:
     tell(made, instead)
     assert made.again() == [], "cleo stood in for anna"
     assert made.labels[2] == 1, "anna's cat is no kitten that anybody saw"
-    tell(made, Event(str(uuid4()), "undo", "cleo", undoes=instead.uuid))
+    assert set(made.standing(2)) == {"cleo"}
+    tell(made, undone(instead))
     assert (made.again("anna"), made.labels[2]) == ([2], 0)
     tell(made, said(2, 0, "anna", purpose="again"))
     assert made.again() == []
+
+
+def test_who_only_skips_stands_in_for_nobody() -> None:
+    made = board("cat", "dog")
+    tell(made, said(1, 0, "anna"), change("class-renamed", klass=0, name="kitten", again=True), skipped(1, "cleo"))
+    assert (made.labels, made.again()) == ({1: 0}, [1])
+
+
+def test_who_had_answered_before_stands_in_for_nobody() -> None:
+    made = board("cat", "dog")
+    tell(made, said(1, 0, "anna"), said(1, 1, "cleo"), change("class-renamed", klass=0, name="kitten", again=True))
+    tell(made, said(1, 1, "cleo", purpose="check"))
+    assert made.again("anna") == [1]
+    assert made.labels == {}, "anna's label stands until it is her turn"
+
+
+def test_who_was_stood_in_for_is_not_asked_when_the_class_changes_once_more() -> None:
+    made = board("cat", "dog")
+    tell(made, said(1, 0, "anna"), change("class-renamed", klass=0, name="kitten", again=True), said(1, 0, "cleo"))
+    tell(made, change("class-renamed", klass=0, name="tom", again=True))
+    assert made.asked == {1: {"cleo"}}
+    tell(made, said(1, 1, "cleo", purpose="again"))
+    assert (made.again(), made.labels) == ([], {1: 1})
+
+
+def test_an_undo_brings_an_old_label_back_with_its_question() -> None:
+    made = board("cat", "dog", "owl")
+    tell(made, said(1, 0, "anna"), change("class-renamed", klass=0, name="kitten", again=True))
+    second = said(1, 2, "anna", purpose="again")
+    tell(made, second, said(1, 1, "bert"), change("class-renamed", klass=1, name="hound", again=True))
+    assert made.asked == {1: {"bert"}}
+    tell(made, undone(second))
+    assert made.asked == {1: {"bert"}}, "bert's label came after the first change: he stands in for anna"
+    assert made.labels == {1: 1}
+
+
+def test_a_decision_asks_nobody_any_more() -> None:
+    made = board("cat", "dog")
+    tell(made, said(1, 0, "anna"), said(1, 0, "bert"), change("class-renamed", klass=0, name="kitten", again=True))
+    tell(made, said(1, 1, "cleo", purpose="review"))
+    assert (made.again(), made.labels) == ([], {1: 1})
 
 
 kinds = st.sampled_from(("label", "unsure", "skip", "undo", "class-added", "class-renamed", "class-merged"))
@@ -164,7 +214,7 @@ def test_a_board_is_what_its_log_replays_to(steps: list[tuple[str, str, int, int
         except InputError:
             continue
     again = Board(9, made.log)
-    for name in ("names", "merged", "labels", "touched", "bought", "seq", "undone"):
+    for name in ("names", "merged", "labels", "asked", "bought", "seq", "undone"):
         assert getattr(again, name) == getattr(made, name)
     assert made.bought >= set(made.labels)
     assert all(klass in made.classes for klass in made.labels.values())

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.labelling.conftest import photos
 
 from labelwise.data.decode import ImageInfo, UnreadableImageError
 from labelwise.labelling import decoding
 from labelwise.labelling.decoding import Decoder
+from labelwise.labelling.server.views import Views
 from pictures import encoded, picture, write
 
 
@@ -87,3 +89,11 @@ def _die() -> None:
 
 def _eat() -> int:
     return int(np.ones(2 * decoding.MEMORY, np.uint8).sum())
+
+
+def test_views_that_were_stopped_start_nothing_again(tmp_path: Path) -> None:
+    views = Views(photos(tmp_path / "photos", 1), tmp_path / "cache")
+    name = next((tmp_path / "photos").iterdir()).name
+    views.close()
+    assert views.start() is None
+    assert views.get(1, name, "view") is None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from labelwise.errors import InputError, printable
 from labelwise.labelling.events import ANSWERS, CLASS_CHANGES, KINDS, PURPOSES, Event
+from labelwise.labelling.standing import Change, standing
 
 LONGEST_NAME = 100
 
@@ -25,7 +27,8 @@ class Board:
         self.bought: set[int] = set()  # images that somebody labelled, agreed on or not
         self.log: list[Event] = []
         self.people: dict[str, list[Event]] = defaultdict(list)  # each one's answers in their order, undone ones too
-        self.touched: dict[int, tuple[int, frozenset[str]]] = {}  # image -> a change, and whose answers it touched
+        self.changes: list[Change] = []
+        self.asked: dict[int, set[str]] = {}  # image -> people whom a change of classes asks for it again
         self.seq = 0
         for event in events:
             self.apply(event)
@@ -62,24 +65,17 @@ class Board:
         """Return images that people labelled differently and nobody has settled."""
         return [image for image in self.stacks if image not in self.labels and self._said(image)]
 
-    def outdated(self, image: int) -> set[str]:
-        """Return the people whose answers for an image are older than the change of classes that touched them."""
-        seq, people = self.touched.get(image, (0, frozenset()))
-        return {name for name, event in self.answers(image).items() if name in people and event.seq < seq}
+    def standing(self, image: int) -> dict[str, Event]:
+        """Return each annotator's answer that counts: not what a class that has changed since has made void."""
+        return self._standing(image)[0]
 
     def again(self, annotator: str | None = None) -> list[int]:
-        """Return images that a change of classes asks for again, of anybody or of one person.
-
-        Asked are those whose answers it touched; whoever has not answered for the image can stand in for one of them.
-        """
-        found = []
-        for image in sorted(self.touched):
-            seq, people = self.touched[image]
-            answers, old = self.answers(image), self.outdated(image)
-            instead = sum(event.seq > seq for name, event in answers.items() if name not in people)
-            if len(old) > instead and (annotator is None or annotator in old or annotator not in answers):
-                found.append(image)
-        return found
+        """Return images that a change of classes asks for again: of anybody, or of one person, who may stand in."""
+        return [
+            image
+            for image, people in sorted(self.asked.items())
+            if annotator is None or annotator in people or annotator not in self.stacks[image]
+        ]
 
     def check(self, event: Event) -> None:
         """Refuse what cannot hold. Errors: InputError that says why."""
@@ -164,9 +160,10 @@ class Board:
     def _change_classes(self, event: Event) -> None:
         assert event.klass is not None
         if event.kind == "class-added":  # what fitted no class may fit the new one
-            self._touch(event.seq, lambda answer: answer.klass is None)
+            self._ask_again(Change(event.seq, frozenset({None})))
         elif event.again:
-            self._touch(event.seq, lambda a: a.klass is not None and self.resolved(a.klass) == event.klass)
+            named = frozenset(klass for klass in self.names if self.resolved(klass) == event.klass)
+            self._ask_again(Change(event.seq, named))
         if event.kind != "class-merged":
             self.names[event.klass] = event.name or ""
             return
@@ -175,31 +172,34 @@ class Board:
         for image in list(self.stacks):
             self._settle(image)
 
-    def _touch(self, seq: int, changed: Callable[[Event], bool]) -> None:
-        """Note whose answers a change of classes touches; who was not yet asked for an earlier one still is."""
-        for image in list(self.stacks):
-            people = {name for name, answer in self._standing(image).items() if changed(answer)}
-            if people:
-                self.touched[image] = seq, frozenset(people | self.outdated(image))
+    def _ask_again(self, change: Change) -> None:
+        self.changes.append(change)
+        for image, stacks in list(self.stacks.items()):
+            if any(event.klass in change.classes for stack in stacks.values() for event in stack):
                 self._settle(image)
 
-    def _standing(self, image: int) -> dict[str, Event]:
-        """Return the answers that count: those from before a change that touched them until somebody answered since."""
-        answers, old = self.answers(image), self.outdated(image)
-        if old and any(event.seq > self.touched[image][0] for event in answers.values()):
-            return {name: event for name, event in answers.items() if name not in old}
-        return answers
+    def _standing(self, image: int) -> tuple[dict[str, Event], set[str]]:
+        """Return the answers that count, and who is asked again."""
+        stacks = self.stacks.get(image, {})
+        said = sorted((e for s in stacks.values() for e in s if e.purpose != "repeat"), key=lambda event: event.seq)
+        since = bisect(self.changes, said[0].seq, key=lambda change: change.seq) if said else 0
+        return standing(said, self.changes[since:])
 
     def _said(self, image: int) -> Counter[int]:
         """Count what people's standing labels say of an image; a review's decision stands alone."""
-        labels = [event for event in self._standing(image).values() if event.kind == "label"]
+        labels = [event for event in self.standing(image).values() if event.kind == "label"]
         decided = [e for e in labels if e.purpose == "review"]
         if decided:
             labels = [max(decided, key=lambda e: e.seq)]
         return Counter(self.resolved(e.klass) for e in labels if e.klass is not None)
 
     def _settle(self, image: int) -> None:
-        """Note the class that most people say, if one has more than each other."""
+        """Note the class that most people say, if one has more than each other, and who is asked again."""
+        asked = self._standing(image)[1]
+        if asked:
+            self.asked[image] = asked
+        else:
+            self.asked.pop(image, None)
         said = self._said(image).most_common(2)
         (self.bought.add if said else self.bought.discard)(image)
         if said and (len(said) == 1 or said[0][1] > said[1][1]):

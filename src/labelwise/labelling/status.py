@@ -67,7 +67,7 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
 
 
 def _labels(board: Board, image: int) -> int:
-    return sum(event.kind == "label" for event in board.answers(image).values())
+    return sum(event.kind == "label" for event in board.standing(image).values())
 
 
 def _curve(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -191,6 +191,6 @@ def review(desk: Desk) -> list[dict[str, Any]]:
     with desk.lock:
         return [
             {"image": image, "answers": [{"annotator": name, "class": desk.board.resolved(e.klass)}
-             for name, e in desk.board.answers(image).items() if e.klass is not None]}
+             for name, e in desk.board.standing(image).items() if e.klass is not None]}
             for image in desk.board.disagreements()
         ]  # fmt: skip

@@ -49,8 +49,8 @@ def by_path(snapshot: Snapshot) -> list[Image]:
 
 
 def answers_for(snapshot: Snapshot, image: Image) -> list[Answer]:
-    """Return each annotator's answer that holds for an image, in their order; a blind repeat is none of them."""
-    held = sorted(snapshot.board.answers(image.id).values(), key=lambda event: event.seq)
+    """Return each annotator's answer that stands for an image, in their order; a blind repeat is none of them."""
+    held = sorted(snapshot.board.standing(image.id).values(), key=lambda event: event.seq)
     return [_answer(snapshot, image, event) for event in held]
 
 

@@ -83,13 +83,13 @@ function follow(page) {
   let { version, model } = project.data;
   const redraw = () => {
     header.draw();
-    const news = finish.draw(session.current);
-    if (news) speak("live", news);
     undoButton(page);
+    return finish.draw(session.current);
   };
   project.addEventListener("change", () => {
     if (!project.trouble) $("signed-out").close(); // the link was opened again elsewhere
-    redraw();
+    const news = redraw();
+    if (news) speak("live", news);
     panel.draw();
     view.show({ stamp: null });
     const again = prefetch.trouble || prefetch.phase === "nothing" || project.data.version !== version;
@@ -100,8 +100,7 @@ function follow(page) {
   outbox.addEventListener("change", () => header.draw());
   session.addEventListener("show", ({ detail }) => {
     view.show(detail);
-    redraw();
-    announce(page, view.describe());
+    announce(page, redraw() || view.describe());
   });
   session.addEventListener("undone", ({ detail }) => {
     page.saying = `undone: ${wording(page, detail)}`;
@@ -169,7 +168,7 @@ function wording({ state: project }, { kind, class: cls }) {
   return kind === "unsure" ? "marked unsure" : "skipped";
 }
 
-/** One announcement for the result of a key and the new image. */
+/** One announcement for the result of a key and the new image, or what stands in its place. */
 function announce(page, next) {
   const text = [page.saying ? `${page.saying}.` : "", next].filter(Boolean).join(" ");
   if (text) speak("live", text.charAt(0).toUpperCase() + text.slice(1));

@@ -14,7 +14,7 @@ export class Finish {
     });
   }
 
-  /** Shows or hides it; returns what to say of a state that stays. */
+  /** Shows or hides it; returns what to say where something new waits for a decision, else "". */
   draw(current) {
     const [title, lines, buttons] = current ? ["", [], []] : this.content();
     const drawn = JSON.stringify([title, lines, buttons]);
@@ -25,7 +25,7 @@ export class Finish {
     $("dock").classList.toggle("idle", Boolean(title));
     if (drawn === this.drawn) return "";
     this.drawn = drawn;
-    const news = title !== $("finish-title").textContent && buttons.length;
+    const news = title !== $("finish-title").textContent && buttons.length > 0;
     $("finish-title").textContent = title;
     $("finish-lines").replaceChildren(...lines.map((line) => el("p", {}, line)));
     $("finish-buttons").replaceChildren(...buttons.map(([action, text], i) => el("button", {

@@ -53,10 +53,13 @@ export class Settings {
     return busy("settings", async () => {
       this.options.set("suggestions", $("set-suggestions").checked);
       this.options.set("keys", $("set-keys").checked);
-      this.rename($("set-name").value);
+      const given = $("set-name").value.trim();
+      this.rename(given);
+      $("set-name").value = this.options.annotator;
       const budget = Number($("set-budget").value);
       if (budget !== this.state.data?.project.budget) await api.settings({ budget });
-      tell("settings", "Saved.");
+      const other = given && given !== this.options.annotator;
+      tell("settings", other ? `Saved. Somebody labels as ${this.options.annotator} already: so do you.` : "Saved.");
       this.changed();
     });
   }

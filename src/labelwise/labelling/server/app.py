@@ -28,7 +28,8 @@ KEEP = {"cache-control": "private, max-age=86400"}
 REFUSALS: dict[int | str, str] = {
     400: "no JSON", 401: "no cookie, or a wrong password", 403: "a write from elsewhere", 404: "not there",
     405: "no such method", 409: "refused, with the reason", 413: "too large", 415: "no JSON",
-    421: "another host's name", 422: "not as described", 507: "nothing could be written; try again",
+    421: "another host's name", 422: "not as described", 503: "the server is closing",
+    507: "nothing could be written; try again",
 }  # fmt: skip
 SLOW = 1.0
 """Seconds that a wrong password costs."""
@@ -134,12 +135,15 @@ def _labelling(app: FastAPI, desk: Desk, views: Views) -> None:
         if size not in views.sides:
             raise HTTPException(404, f"there is no size '{size}'; known: {', '.join(views.sides)}")
         try:
-            return Jpeg(views.get(image, desk.path(image), size), headers=KEEP)
+            content = views.get(image, desk.path(image), size)
         except UnreadableImageError as error:
             desk.unreadable(image, str(error))
             raise HTTPException(404, str(error)) from None
         except InputError as error:
             raise HTTPException(404, str(error)) from None
+        if content is None:  # the page asks again, and finds the next server
+            raise HTTPException(503, "the server is closing")
+        return Jpeg(content, headers=KEEP)
 
     @app.get("/api/grid")
     def grid(annotator: Person, klass: Annotated[int, Query(alias="class", ge=0)], n: Count = 24) -> dict[str, Any]:

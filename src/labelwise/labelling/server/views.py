@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 from labelwise.data.decode import UnreadableImageError
-from labelwise.errors import InputError
 from labelwise.labelling.decoding import THUMB, VIEW, Decoder
 from labelwise.threads import cores
 
@@ -30,15 +29,15 @@ class Views:
                 self._decoder = Decoder(cores())
             return self._decoder
 
-    def get(self, image: int, path: str, size: str) -> bytes:
-        """Return a JPEG. image: id; size: view or thumb. Errors: UnreadableImageError."""
+    def get(self, image: int, path: str, size: str) -> bytes | None:
+        """Return a JPEG; None once it was stopped. image: id; size: view or thumb. Errors: UnreadableImageError."""
         kept = self.cache / f"{image}-{self._stamp(path)}-{size}.jpg"
         try:
             return kept.read_bytes()
         except OSError:
             decoder = self.start()
             if decoder is None:
-                raise InputError("the server is closing") from None
+                return None
             made = decoder.view(self.root, path, self.sides[size])
         self._keep(kept, made)
         return made
