@@ -129,7 +129,7 @@ def _source_of_saving(study: Study, strategies: list[dict[str, Any]], control: d
             meaning = ": that saving is the strategy's own" if call == "fewer" and saving >= set(names) else ""
             parts.append(f"{listed(names)} {'need' if len(names) > 1 else 'needs'} {call} than random{meaning}")
     if calls["no difference shown"]:
-        pool = "random matches as early, so the saving comes from the pool, not from the strategy"
+        pool = "random saves too, and no difference to it is shown: the pool saves, the strategy is not shown to"
         said = pool if control["call"] == "fewer" else "no difference to random shown"
         parts.append(f"{listed(calls['no difference shown'])}: {said}")
     if calls["no verdict"] and len(study.seeds) > 1:
