@@ -39,7 +39,8 @@ def test_where_random_saves_as_much_the_pool_saves() -> None:
     assert lines[1] == (
         "Row 3%/1%, 1,300 labels: margin needs 650 (50 % fewer, 95 % interval 45 to 57); entropy needs 650 (50 % "
         "fewer, 95 % interval 45 to 57); random in the same pool needs 650 (50 % fewer, 95 % interval 45 to 57). "
-        "Margin and entropy: random saves too, and no difference to it is shown: the pool saves, the strategy is not shown to."
+        "Margin and entropy: random saves too, and no difference to it is shown: the pool saves, the strategy is not "
+        "shown to."
     )
 
 
