@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-os.environ.setdefault("LABELWISE_CACHE", str(Path(tempfile.gettempdir()) / f"labelwise-tests-{os.getuid()}"))
+KEPT = Path(tempfile.gettempdir()) / f"labelwise-tests-{os.getuid()}"
+os.environ.setdefault("LABELWISE_CACHE", str(KEPT))
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start what runs behind with Ctrl-C ignored
 LONG = (
     "cli/test_cli",
@@ -24,6 +27,14 @@ LONG = (
 )
 """Files that take longest begin first, so that no worker is left with one of them at the end."""
 CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "cifar10"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Remove what runs of other days kept of pictures in their temporary folders: nobody can ask for it again."""
+    if not hasattr(config, "workerinput"):
+        for folder in KEPT.glob("images/*"):
+            if time.time() - folder.stat().st_mtime > 86_400:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
