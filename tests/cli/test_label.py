@@ -35,3 +35,13 @@ def test_bad_input_is_one_line_and_makes_nothing(tmp_path: Path, monkeypatch: py
     refused(folder, "needs a password", allow_remote="192.0.2.7")
     monkeypatch.setenv("LABELWISE_PASSWORD", "long enough")
     refused(folder, "--db: not an address", db="nowhere")
+
+
+def test_the_project_of_the_folder_one_stands_in_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos(tmp_path / "photos", 3))
+    monkeypatch.setattr("labelwise.labelling.server.serve.serve", lambda *_: None)
+    label(Path(), classes="cat,dog", no_browser=True)
+    assert (tmp_path / "photos.labelwise" / "project.db").exists()
+    assert len(list((tmp_path / "photos").iterdir())) == 3

@@ -3,11 +3,15 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from tests.labelling.conftest import photos, said
 
+from labelwise.database import now
 from labelwise.errors import InputError
+from labelwise.labelling.board import Board
+from labelwise.labelling.events import Event
 from labelwise.labelling.project import Project, made_or_opened, opened, random_slice, slice_size
 from pictures import encoded, picture, write
 
@@ -24,6 +28,15 @@ def test_a_project_is_made_once_and_opened_again(tmp_path: Path) -> None:
         assert (second.settings.budget, second.settings.slice) == (12, first.settings.slice)
     with opened(home) as third:
         assert third.settings == second.settings
+
+
+def test_the_same_command_brings_no_renamed_class_back(tmp_path: Path) -> None:
+    folder, home = photos(tmp_path / "photos", 3), tmp_path / "home"
+    with made_or_opened(folder, home, None, ["cat", "bird"], {}) as project:
+        seq = Board(3, project.store.events()).seq
+        project.store.append([Event(str(uuid4()), "class-renamed", "me", klass=1, name="fowl").at(seq + 1, now())])
+    with made_or_opened(folder, home, None, ["cat", "bird"], {}) as project:
+        assert project.snapshot().classes == ["cat", "fowl"]
 
 
 @pytest.mark.parametrize(

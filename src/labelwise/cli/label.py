@@ -57,7 +57,8 @@ def label(
     if suggest:
         _check_suggest(suggest, names)
     changes = _changes(budget, strategy, suggest, overlap, backbone, weights, seed)
-    home = project or folder.parent / f"{folder.resolve().name}.labelwise"
+    beside = Path(os.path.abspath(folder))  # "." has no parent of its own
+    home = project or beside.parent / f"{beside.name}.labelwise"
     from labelwise.labelling.project import made_or_opened
     from labelwise.labelling.server.address import LOOPBACK, bind
     from labelwise.labelling.server.serve import serve

@@ -200,10 +200,11 @@ def _reopen(project: Project, folder: str, changes: dict[str, Any]) -> None:
 def _add_classes(project: Project, classes: Sequence[str]) -> None:
     """Add the classes that are not there yet, by events."""
     board = Board(0, project.store.events())
+    known = {event.name for event in board.log if event.kind == "class-added"}
     events: list[Event] = []
     for name in classes:
-        if name in board.names.values():
-            continue  # also one that was merged away: it is not brought back by an old command
+        if name in known.union(board.names.values()):
+            continue  # also one that was merged away or renamed: it is not brought back by an old command
         klass = len(board.names)
         uuid = str(uuid5(NAMESPACE_URL, f"labelwise:{klass}:{name}"))
         event = Event(uuid, "class-added", SETUP, klass=klass, name=name).at(board.seq + 1, now())
