@@ -90,4 +90,4 @@ class ZeroShot(Part):
     @property
     def name(self) -> str:
         """Short name: `zero-shot` of a model that is asked here; the file's name of probabilities in a file."""
-        return Path(self.model).name if self.model.startswith("file:") else "zero-shot"
+        return Path(self.model.removeprefix("file:")).name if self.model.startswith("file:") else "zero-shot"
