@@ -63,7 +63,7 @@ class Board:
 
     def disagreements(self) -> list[int]:
         """Return images that people labelled differently and nobody has settled."""
-        return [image for image in self.stacks if image not in self.labels and self._said(image)]
+        return [image for image in self.stacks if image not in self.labels and self._said(self.standing(image))]
 
     def standing(self, image: int) -> dict[str, Event]:
         """Return each annotator's answer that counts: not what a class that has changed since has made void."""
@@ -185,9 +185,9 @@ class Board:
         since = bisect(self.changes, said[0].seq, key=lambda change: change.seq) if said else 0
         return standing(said, self.changes[since:])
 
-    def _said(self, image: int) -> Counter[int]:
-        """Count what people's standing labels say of an image; a review's decision stands alone."""
-        labels = [event for event in self.standing(image).values() if event.kind == "label"]
+    def _said(self, answers: dict[str, Event]) -> Counter[int]:
+        """Count what the standing answers for an image say; a review's decision stands alone."""
+        labels = [event for event in answers.values() if event.kind == "label"]
         decided = [e for e in labels if e.purpose == "review"]
         if decided:
             labels = [max(decided, key=lambda e: e.seq)]
@@ -195,12 +195,12 @@ class Board:
 
     def _settle(self, image: int) -> None:
         """Note the class that most people say, if one has more than each other, and who is asked again."""
-        asked = self._standing(image)[1]
+        answers, asked = self._standing(image)
         if asked:
             self.asked[image] = asked
         else:
             self.asked.pop(image, None)
-        said = self._said(image).most_common(2)
+        said = self._said(answers).most_common(2)
         (self.bought.add if said else self.bought.discard)(image)
         if said and (len(said) == 1 or said[0][1] > said[1][1]):
             self.labels[image] = said[0][0]

@@ -54,4 +54,4 @@ def _name(path: str) -> str:
 
 
 def _without_paths(used: dict[str, Any]) -> dict[str, Any]:
-    return {key: LEFT_OUT if isinstance(value, str) and PATH.search(value) else value for key, value in used.items()}
+    return {key: _unless_path(value) if isinstance(value, str) else value for key, value in used.items()}
