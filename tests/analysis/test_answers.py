@@ -17,10 +17,10 @@ STUDY = Study.model_validate({"sizes": ["3%/1%"], "seeds": 5, "arms": ["stratifi
 
 def one(arm: str, **changes: Any) -> dict[str, Any]:
     values = {
-        "row": "3%/1%", "arm": arm, "rule": "accuracy", "n": 5, "reached": 5, "budget": 1300.0, "labels": 650.0,
-        "reduction": 0.5, "low": 0.45, "high": 0.57, "p": 0.001, "p_holm": 0.002, "call": "fewer",
-        "control": "" if arm == "random" else "random", "control_n": 5, "control_ratio": 1.0, "control_low": 0.9,
-        "control_high": 1.1, "control_p": 0.9, "control_p_holm": 0.9,
+        "row": "3%/1%", "arm": arm, "rule": "accuracy", "n": 5, "reached": 5, "half": 0, "within": False,
+        "budget": 1300.0, "labels": 650.0, "reduction": 0.5, "low": 0.45, "high": 0.57, "p": 0.001, "p_holm": 0.002,
+        "call": "fewer", "control": "" if arm == "random" else "random", "control_n": 5, "control_ratio": 1.0,
+        "control_low": 0.9, "control_high": 1.1, "control_p": 0.9, "control_p_holm": 0.9,
         "control_call": "" if arm == "random" else "no difference shown",
     }  # fmt: skip
     return {**values, **changes}
@@ -34,7 +34,7 @@ def test_where_random_saves_as_much_the_pool_saves() -> None:
     lines = said(one("random"), one("margin"), one("entropy"))
     assert lines[0] == (
         "Labels to match the baseline's accuracy: fewer than N shown in 2 of 2 comparisons; none of these shown to "
-        "need fewer than random in the same pool too."
+        "need fewer than random in the same pool too. A seed matches where it does on both halves of the test set."
     )
     assert lines[1] == (
         "Row 3%/1%, 1,300 labels: margin needs 650 (50 % fewer, 95 % interval 45 to 57); entropy needs 650 (50 % "
@@ -45,12 +45,47 @@ def test_where_random_saves_as_much_the_pool_saves() -> None:
 
 
 def test_where_a_strategy_needs_fewer_than_random_the_saving_is_its_own() -> None:
-    line = said(one("random"), one("margin", control_call="fewer"), one("entropy", control_call="more"))[1]
+    fewer, more = {"control_call": "fewer", "control_ratio": 0.9}, {"control_call": "more", "control_ratio": 1.2}
+    line = said(one("random"), one("margin", **fewer), one("entropy", **more))[1]
     assert line.endswith(
-        "Margin needs fewer than random: that saving is the strategy's own; entropy needs more than random."
+        "Margin (0.90 times) needs fewer than random: that part of the saving is the strategy's own, the rest the "
+        "pool's; entropy (1.20 times) needs more than random."
     )
-    unsure = said(one("random"), one("margin", control_call="fewer", call="no difference shown"))[1]
-    assert unsure.endswith("Margin needs fewer than random.")
+    alone = said(one("random", call="no difference shown"), one("margin", **fewer))[1]
+    assert alone.endswith("Margin (0.90 times) needs fewer than random: that saving is the strategy's own.")
+    unsure = said(one("random"), one("margin", **fewer, call="no difference shown"))[1]
+    assert unsure.endswith("Margin (0.90 times) needs fewer than random.")
+    bounds = said(one("random"), one("margin", control_call="fewer", control_ratio=math.nan))[1]
+    assert "Margin needs fewer than random: " in bounds
+
+
+def test_a_comparison_without_a_verdict_stays_in_the_denominator() -> None:
+    lines = said(one("random"), one("margin"), one("entropy", call="no verdict"))
+    assert "fewer than N shown in 1 of 2 comparisons (1 without a verdict)" in lines[0]
+
+
+def test_the_median_of_oracle_stopping_keeps_arms_that_never_match() -> None:
+    oracle = {"rule": "oracle stopping"}
+    rows = [one("random"), one("margin"), one("entropy", reached=0, labels=math.nan, reduction=math.nan)]
+    line = said(*rows, one("margin", **oracle), one("entropy", **oracle))[1]
+    assert line.endswith(
+        "has a median of 50 % fewer labels over 2 rows and arms; the honest estimate, of accuracy alone, of N or more "
+        "labels (1 match in no seed and count as more than N)."
+    )
+
+
+def test_a_study_that_stops_at_the_baseline_has_the_oracles_estimate_only() -> None:
+    study = STUDY.model_copy(update={"stop": "at_baseline"})
+    lines = labels_to_match(study, pd.DataFrame([one("margin", rule="oracle stopping")]))
+    assert "an honest estimate is not possible" in lines[0]
+    assert len(lines) == 2
+
+
+def test_too_few_seeds_for_a_sign_test_are_said() -> None:
+    line = said(one("random", reached=0, call="no difference shown"), one("margin"))[1]
+    assert line.endswith(
+        "Margin: no difference to random shown, which matches in none of 5 seeds: too few for a sign test to show one."
+    )
 
 
 def test_without_a_saving_of_random_nothing_is_said_of_the_pool() -> None:
@@ -74,14 +109,23 @@ def test_arms_are_held_against_random_of_the_same_annotators() -> None:
 
 
 @pytest.mark.parametrize(("changes", "text"), [
-    ({"reached": 0, "labels": math.nan}, "gets there in none of 5 seeds"),
-    ({"reached": 2, "labels": 1500.0}, "needs more than N on average (reached in 2 of 5 seeds)"),
-    ({"reached": 4, "low": -math.inf}, "needs 650 (50 % fewer, 95 % interval open to 57; not reached in 1 of 5 seeds, "
-     "counted as more)"),
+    ({"reached": 0, "labels": math.nan}, "matches in none of 5 seeds"),
+    ({"reached": 0, "half": 2, "labels": math.nan},
+     "matches in none of 5 seeds, in 2 more on one half of the test set"),
+    ({"n": 10, "reached": 0, "labels": math.nan, "call": "more"},
+     "matches in none of 10 seeds: more than N is shown"),
+    ({"reached": 2, "labels": 1500.0}, "needs more than N on average (matches in 2 of 5 seeds)"),
+    ({"reached": 4, "low": -math.inf},
+     "needs 650 (50 % fewer, 95 % interval open to 57; matches in 4 of 5 seeds, else counted as more)"),
+    ({"reached": 4, "half": 1, "within": True}, "needs 650 (50 % fewer, 95 % interval 45 to 57; matches in 4 of 5 "
+     "seeds, in 1 more on one half of the test set, else counted as more)"),
+    ({"reached": 1, "within": True, "labels": 1300.0, "reduction": 0.0},
+     "needs N (earlier it matches in 1 of 5 seeds)"),
+    ({"reached": 0, "half": 3, "rule": "oracle stopping", "labels": math.nan}, "matches in none of 5 seeds"),
     ({"low": math.nan, "high": math.nan}, "needs 650 (50 % fewer)"),
     ({"labels": 1400.0, "reduction": -0.08, "low": -0.2, "high": 0.1},
      "needs 1,400 (8 % more, 95 % interval -20 to 10)"),
-    ({"n": 1, "reached": 0}, "does not get there"),
+    ({"n": 1, "reached": 0, "labels": math.nan}, "matches in none of 1 seed"),
 ])  # fmt: skip
 def test_what_an_arm_needs(changes: dict[str, Any], text: str) -> None:
     assert needs(one("margin", **changes)) == text

@@ -55,14 +55,31 @@ def test_a_censored_value_counts_for_more_than_its_bound() -> None:
 
 def test_what_cannot_be_known_is_not_given() -> None:
     everything_open, p = censored_mean([0.0, 0.0], [INF, INF])
-    assert (everything_open.n, math.isnan(everything_open.mean), math.isnan(p)) == (2, True, True)
+    assert (everything_open.n, math.isnan(everything_open.mean), p) == (2, True, 0.5)
     nothing, _ = censored_mean([-INF, -INF, -0.2, -0.4], [INF, INF, -0.2, -0.4])
     assert nothing.n == 2
     alone, p = censored_mean([-0.2], [-0.2])
     assert (alone.mean, math.isnan(alone.low), math.isnan(p)) == (-0.2, True, True)
     consistent, p = censored_mean([-0.2, -0.3], [-0.2, INF])  # one value, and a bound that it does not contradict
-    assert (consistent.mean, math.isnan(consistent.low), math.isnan(p)) == (pytest.approx(-0.2, abs=1e-3), True, True)
+    assert (consistent.mean, math.isnan(consistent.low), p) == (pytest.approx(-0.2, abs=1e-3), True, 1.0)
     assert censored_mean([], [])[0].n == 0
+
+
+@given(st.integers(1, 25), st.integers(0, 25))
+def test_bounds_alone_are_told_by_the_sign_test(n: int, below: int) -> None:
+    below = min(n, below)
+    high = [-0.1 * (i + 1) if i < below else INF for i in range(n)]
+    found, p = censored_mean([-INF] * n, high)  # what is not bounded tells nothing and does not count
+    assert found.n == below
+    if below:
+        assert math.isnan(found.mean)
+        assert math.isnan(p) if below == 1 else p == pytest.approx(scipy.stats.binomtest(below, below).pvalue)
+        if p < 0.05:
+            assert found.low == -INF
+            assert found.high < 0
+    open_sign, p = censored_mean([-0.5] * n, [INF] * n)  # no sign is known
+    assert math.isnan(p)
+    assert math.isnan(open_sign.mean)
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:

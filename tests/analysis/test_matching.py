@@ -57,8 +57,11 @@ def test_halves_of_a_round_average_to_the_whole(tmp_path: Path) -> None:
     assert middle.to_numpy() == pytest.approx(found["loss"].to_numpy(), rel=2e-3)  # predictions are float16
 
 
-def some(curves: dict[str, list[list[float]]], baseline: list[float]) -> pd.DataFrame:
-    """Invent finished runs of one row: arm -> accuracies by round, a list a seed; loss is 1 - accuracy."""
+def some(curves: dict[str, list[list[float]]], baseline: list[float], own_labels: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Invent finished runs of one row: arm -> accuracies by round, a list a seed; loss is 1 - accuracy.
+
+    own_labels: the arms that end with the baseline's own labels.
+    """
     rows = []
     for arm, runs in {"stratified": [[value] for value in baseline], **curves}.items():
         for seed, run in enumerate(runs):
@@ -67,7 +70,8 @@ def some(curves: dict[str, list[list[float]]], baseline: list[float]) -> pd.Data
                 {"row": "3%/1%", "arm": arm, "strategy": arm.split()[0], "start": "stratified", "options": "{}",
                  "pool": "subset" if "subset" in arm else "full", "weighting": "none",
                  "labeler": "truth", "seed": seed, "round": i,
-                 "labels": n, "accuracy": value, "loss": 1 - value, "budget": 400, "status": "done"}
+                 "labels": n, "accuracy": value, "loss": 1 - value, "budget": 400, "status": "done",
+                 "fit_key": f"whole {seed}" if n == 400 and arm in {"stratified", *own_labels} else f"{arm} {seed} {n}"}
                 for i, (n, value) in enumerate(zip(labels, run, strict=True))
             ]  # fmt: skip
     frame = pd.DataFrame(rows)
@@ -130,8 +134,79 @@ def test_runs_that_never_arrive_are_not_dropped() -> None:
     known = 400 * np.exp(np.log(np.array([250, 220, 300]) / 400).mean())
     assert one["labels"] > known
     none_arrive = needed(matches(some({"margin": [RISING] * 3}, [0.9] * 3))).iloc[0]
-    assert (none_arrive["n"], none_arrive["reached"], none_arrive["call"]) == (3, 0, "no verdict")
+    assert (none_arrive["n"], none_arrive["reached"], none_arrive["call"]) == (3, 0, "no difference shown")
     assert math.isnan(none_arrive["labels"])
+    assert none_arrive["p"] == pytest.approx(scipy.stats.binomtest(3, 3).pvalue)
+    none_of_ten = needed(matches(some({"margin": [RISING] * 10}, [0.9] * 10))).iloc[0]
+    assert (none_of_ten["call"], none_of_ten["high"]) == ("more", 0)
+
+
+def halved(baseline: list[float], cut: list[tuple[float, float]], own_labels: tuple[str, ...]) -> pd.DataFrame:
+    """Invent runs whose baseline has these accuracies on the halves, by seed."""
+    frame = some({"random subset": [RISING] * len(baseline)}, baseline, own_labels)
+    base = frame["arm"] == "stratified"
+    frame.loc[base, ["accuracy_half1", "accuracy_half2"]] = cut
+    return frame
+
+
+def test_a_run_that_ends_with_the_baselines_own_labels_needs_n_at_most() -> None:
+    cut = [(0.60, 0.95), (0.78, 0.84), (0.9, 0.95)]
+    found = matches(halved([0.8] * 3, cut, ("random subset",)))
+    honest = found[found["rule"] == "accuracy"]
+    assert honest["reached"].tolist() == [False] * 3
+    assert honest["within"].tolist() == [True] * 3
+    assert not found.loc[found["rule"] == ORACLE, "within"].any()
+    one = needed(found).set_index("rule").loc["accuracy"]
+    assert (one["within"], one["labels"], one["reduction"]) == (True, pytest.approx(400), 0)
+    assert one["call"] == "no difference shown"
+    other = needed(matches(halved([0.8] * 3, cut, ()))).set_index("rule").loc["accuracy"]
+    assert not other["within"]
+    assert math.isnan(other["labels"])
+
+
+def test_a_run_that_matches_on_one_half_alone_is_a_bound_below_its_last_labels() -> None:
+    found = matches(halved([0.8], [(0.60, 0.95)], ()))
+    one = found[found["rule"] == "accuracy"].iloc[0]
+    assert (one["labels"], one["reached"]) == (pytest.approx(math.sqrt(200 * 400)), False)
+
+
+def test_an_arm_that_always_matches_is_told_from_a_control_that_never_does() -> None:
+    late = [0.2, 0.3, 0.4, 0.5]
+    curves = {"random": [late] * 10, "margin": [RISING] * 10}
+    own = needed(matches(some(curves, [0.65, 0.6] * 5)))
+    one = own[(own["rule"] == "accuracy") & (own["arm"] == "margin")].iloc[0]
+    assert one["control_call"] == "fewer"
+    assert one["control_p"] == pytest.approx(scipy.stats.binomtest(10, 10).pvalue)
+    assert (one["control_low"], math.isnan(one["control_ratio"])) == (0, True)
+    assert one["control_high"] == pytest.approx(250 / 400)  # the ninth of ten bounds
+    random = own[(own["rule"] == "accuracy") & (own["arm"] == "random")].iloc[0]
+    assert random["call"] == "more"
+
+
+def test_a_control_that_ends_with_the_baselines_labels_needs_n() -> None:
+    curves = {"random subset": [[0.2, 0.3, 0.4, 0.6]] * 3, "margin subset": [RISING] * 3}
+    frame = some(curves, [0.65, 0.6, 0.62], ("random subset",))
+    own = needed(matches(frame))
+    one = own[(own["rule"] == "accuracy") & (own["arm"] == "margin subset")].iloc[0]
+    assert one["control_ratio"] == pytest.approx(np.exp(np.log(np.array([250, 200, 220]) / 400).mean()))
+
+
+def test_two_arms_that_need_n_at_most_differ_only_where_one_is_shown_to_save() -> None:
+    early = [[0.5, 0.71, 0.75, 0.8], [0.5, 0.72, 0.75, 0.8], [0.5, 0.74, 0.75, 0.8]]
+    late = [[0.5, 0.55, 0.6, 0.8]] * 3
+    arms = ("random subset", "margin subset")
+    frame = some({"random subset": late, "margin subset": early}, [0.8] * 3, arms)
+    base = frame["arm"] == "stratified"
+    frame.loc[base, ["accuracy_half1", "accuracy_half2"]] = [0.7, 0.95]  # earlier on one half alone
+    one = needed(matches(frame)).set_index(["rule", "arm"]).loc[("accuracy", "margin subset")]
+    assert one["control_ratio"] < 1
+    assert one["control_p"] < 0.05
+    assert (one["call"], one["control_call"]) == ("no difference shown", "no difference shown")
+
+
+def test_curves_that_the_oracle_has_cut_get_no_honest_estimate() -> None:
+    found = matches(some({"margin": [[0.5, 0.6]] * 3}, [0.55] * 3), whole=False)
+    assert set(found["rule"]) == {ORACLE}
 
 
 def test_the_control_is_random_in_the_same_pool() -> None:

@@ -53,7 +53,7 @@ def test_one_seed_is_no_verdict(tmp_path: Path) -> None:
     assert "one seed: no interval, no verdict." in text
     assert "[" not in text
     assert "shown" not in text
-    assert "higher" not in text
+    assert ", higher" not in text
 
 
 def test_an_unfinished_study_counts_what_is_missing(tmp_path: Path) -> None:

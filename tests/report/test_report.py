@@ -203,7 +203,7 @@ def test_a_study_with_two_pools_and_weightings_has_figures_and_lines_of_each(tmp
     text = text_of(tmp_path, made)
     assert (tmp_path / "report" / "figures" / "labels-3pct-1pct-subset-inverse.svg").is_file()
     assert "Row 3%/1%, subset pool, class weights: inverse, 80 labels: margin " in text
-    assert "<h3>Class weights</h3>" in text
+    assert "<h3>One part changed</h3>" in text
 
 
 def test_no_random_and_no_baseline(tmp_path: Path) -> None:

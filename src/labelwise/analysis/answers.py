@@ -17,6 +17,8 @@ from labelwise.strategies import BASELINE
 
 HONEST = "accuracy"
 """The rule that the verdict rests on; the published one stands beside it."""
+FEW = 6
+"""Pairs that a sign test needs at least to show anything."""
 
 
 def labels_to_match(study: Study, needed: pd.DataFrame) -> list[str]:
@@ -25,26 +27,33 @@ def labels_to_match(study: Study, needed: pd.DataFrame) -> list[str]:
     A group is a row's arms with the same start, pool, weighting and labeler, held against the random arm among them.
     needed: as of `matching.needed`.
     """
-    own = needed[needed["rule"] == HONEST]
+    whole = study.stop == "budget"
+    own = needed[needed["rule"] == (HONEST if whole else ORACLE)]
     if own.empty:
         return []
     groups = [dicts(part) for _, part in own.assign(group=_groups(study, own)).groupby("group", sort=False)]
     lines = [_group_line(study, group) for group in groups]
-    return [_overall(own, study), *_oracle_stopping(study, needed), *lines]
+    return [_overall(own, study, whole), *_oracle_stopping(study, needed), *lines]
 
 
-def _overall(own: pd.DataFrame, study: Study) -> str:
-    active = own[~own["arm"].isin([study.arm_name(arm) for arm in study.arms if arm.strategy == RANDOM])]
+def _overall(own: pd.DataFrame, study: Study, whole: bool) -> str:
+    active = own[own["arm"].isin(_active(study))]
     tested = active[active["call"] != "no verdict"]
-    head = "Labels to match the baseline's accuracy"
+    head = "Labels to match the baseline's accuracy" if whole else (
+        "Labels until a run beats the baseline's test accuracy and loss (oracle stopping: every run ends there, so "
+        "that an honest estimate is not possible)"
+    )  # fmt: skip
     if tested.empty:
         return f"{head}: no verdict in {count(len(active), 'comparison')}; what was found stands below."
     fewer = tested[tested["call"] == "fewer"]
-    text = f"{head}: fewer than N shown in {len(fewer)} of {count(len(tested), 'comparison')}"
+    text = f"{head}: fewer than N shown in {len(fewer)} of {count(len(active), 'comparison')}"
+    if without := len(active) - len(tested):
+        text += f" ({without} without a verdict)"
     own_saving = fewer[fewer["control_call"] == "fewer"]
     if len(fewer):
         text += f"; {len(own_saving) or 'none'} of these shown to need fewer than random in the same pool too"
-    return f"{text}."
+    halves = " A seed matches where it does on both halves of the test set." if whole else ""
+    return f"{text}.{halves}"
 
 
 def _groups(study: Study, own: pd.DataFrame) -> list[str]:
@@ -80,8 +89,11 @@ def _group_line(study: Study, group: list[dict[str, Any]]) -> str:
     if not strategies:
         return f"{heading[0].upper()}{heading[1:]}: random {needs(controls[0])}."
     against = f"; random in the same pool {needs(controls[0])}" if controls else ""
-    return f"{heading[0].upper()}{heading[1:]}, {number(group[0]['budget'], 'labels')} labels: {said}{against}. " + (
-        _source_of_saving(study, strategies, controls[0] if controls else None)
+    limit = " Every run here ends with the baseline's own labels, so that it needs N at most."
+    return (
+        f"{heading[0].upper()}{heading[1:]}, {number(group[0]['budget'], 'labels')} labels: {said}{against}. "
+        f"{_source_of_saving(study, strategies, controls[0] if controls else None)}"
+        f"{limit if all(one['within'] for one in group) else ''}"
     )
 
 
@@ -93,20 +105,21 @@ def short(study: Study, name: str) -> str:
 
 def needs(one: dict[str, Any]) -> str:
     """Say what an arm needs: `needs 640 (51 % fewer, 95 % interval 45 to 57)`. one: a row of `matching.needed`."""
-    reached, n = int(one["reached"]), int(one["n"])
-    never = n - reached
-    if not reached:
-        return "does not get there" if n == 1 else f"gets there in none of {count(n, 'seed')}"
-    if math.isnan(one["labels"]) or (never and one["labels"] > one["budget"]):
-        return f"needs more than N on average (reached in {reached} of {count(n, 'seed')})"
-    text = f"needs {number(one['labels'], 'labels')} ({percent(one['reduction'])} % fewer"
-    if one["reduction"] < 0:
-        text = f"needs {number(one['labels'], 'labels')} ({percent(-one['reduction'])} % more"
+    matched = f"matches in {int(one['reached']) or 'none'} of {count(int(one['n']), 'seed')}"
+    if one["half"] and one["rule"] != ORACLE:
+        matched += f", in {one['half']} more on one half of the test set"
+    if one["within"]:
+        if one["reduction"] <= 0:
+            return f"needs N (earlier it {matched})"
+    elif not one["reached"]:
+        return matched + (": more than N is shown" if one["call"] == "more" else "")
+    elif math.isnan(one["labels"]) or (one["reached"] < one["n"] and one["labels"] > one["budget"]):
+        return f"needs more than N on average ({matched})"
+    more = "fewer" if one["reduction"] >= 0 else "more"
+    text = f"needs {number(one['labels'], 'labels')} ({percent(abs(one['reduction']))} % {more}"
     if not math.isnan(one["low"]):
         text += f", 95 % interval {reduction_span(one['low'], one['high'])}"
-    if never:
-        text += f"; not reached in {never} of {count(n, 'seed')}, counted as more"
-    return text + ")"
+    return text + (f"; {matched}, else counted as more)" if one["reached"] < one["n"] else ")")
 
 
 def reduction_span(low: float, high: float) -> str:
@@ -126,17 +139,27 @@ def _source_of_saving(study: Study, strategies: list[dict[str, Any]], control: d
     saving = {short(study, one["arm"]) for one in strategies if one["call"] == "fewer"}
     for call in ("fewer", "more"):
         if names := calls[call]:
-            meaning = ": that saving is the strategy's own" if call == "fewer" and saving >= set(names) else ""
-            parts.append(f"{listed(names)} {'need' if len(names) > 1 else 'needs'} {call} than random{meaning}")
+            part = "that part of the saving is the strategy's own, the rest the pool's"
+            own = part if control["call"] == "fewer" else "that saving is the strategy's own"
+            meaning = f": {own}" if call == "fewer" and saving >= set(names) else ""
+            times = [_times(one) for one in strategies if one["control_call"] == call]
+            said = listed([f"{name}{by}" for name, by in zip(names, times, strict=True)])
+            parts.append(f"{said} {'need' if len(names) > 1 else 'needs'} {call} than random{meaning}")
     if calls["no difference shown"]:
         pool = "random saves too, and no difference to it is shown: the pool saves, the strategy is not shown to"
         said = pool if control["call"] == "fewer" else "no difference to random shown"
+        if not control["reached"] and not control["within"] and control["n"] < FEW:
+            said += f", which matches in none of {control['n']} seeds: too few for a sign test to show one"
         parts.append(f"{listed(calls['no difference shown'])}: {said}")
     if calls["no verdict"] and len(study.seeds) > 1:
-        never = "" if control["reached"] else " (which never gets there: by how much it needs more is not known)"
-        parts.append(f"{listed(calls['no verdict'])}: no verdict against random{never}")
+        parts.append(f"{listed(calls['no verdict'])}: no verdict against random")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else "One seed: no verdict."
+
+
+def _times(one: dict[str, Any]) -> str:
+    """Return ` (0.93 times)`: an arm's labels over its control's, or nothing where bounds alone are known."""
+    return "" if math.isnan(one["control_ratio"]) else f" ({one['control_ratio']:.2f} times)"
 
 
 def _oracle_stopping(study: Study, needed: pd.DataFrame) -> list[str]:
@@ -144,15 +167,22 @@ def _oracle_stopping(study: Study, needed: pd.DataFrame) -> list[str]:
     wide = needed.pivot(index=["row", "arm"], columns="rule", values="reduction")
     if not {ORACLE, HONEST} <= set(wide.columns):
         return []
-    wide = wide.reindex([key for key in wide.index if key[1] in _active(study)])[[ORACLE, HONEST]].dropna()
-    if wide.empty:
+    wide = wide.reindex([key for key in wide.index if key[1] in _active(study)])[[ORACLE, HONEST]]
+    if wide.isna().all(axis=None):
         return []
-    middle, where = wide.median(), count(len(wide), "row and arm", "rows and arms")
+    oracle, honest = (_middle(wide[rule]) for rule in (ORACLE, HONEST))
     return [
-        "Oracle stopping, the published rule (the first round with higher test accuracy and lower test loss), gives a "
-        f"median reduction of {percent(middle[ORACLE])} % over {where}; the honest estimate, of accuracy alone, "
-        f"{percent(middle[HONEST])} %."
+        "Oracle stopping, the published rule (the first round with higher test accuracy and lower test loss), has a "
+        f"median of {oracle} over {count(len(wide), 'row and arm', 'rows and arms')}; the honest estimate, of accuracy "
+        f"alone, of {honest}."
     ]
+
+
+def _middle(reductions: pd.Series) -> str:
+    """Say the median of reductions; NaN, where no seed matches, is more than N and so the least of all."""
+    never, middle = int(reductions.isna().sum()), reductions.fillna(-math.inf).median()
+    text = f"{percent(middle)} % fewer labels" if middle >= 0 else "N or more labels"
+    return text + (f" ({never} match in no seed and count as more than N)" if never else "")
 
 
 def _active(study: Study) -> set[str]:

@@ -2,6 +2,7 @@
 
 Normal values with censoring, by maximum likelihood (Tobin 1958). The interval is where the profile likelihood ratio
 stays below n log(1 + t^2 / (n - 1)): without censoring that is the t interval exactly, and p is that of the t test.
+Where the likelihood has no maximum, since bounds alone are known, the sign test and its interval of the median answer.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_ndtr, stdtr, stdtrit
+from scipy.stats import binom
 
 from labelwise.analysis.statistics import LEVEL, Estimate, paired_t, t_interval
 
@@ -25,8 +27,9 @@ def censored_mean(low: ArrayLike, high: ArrayLike) -> tuple[Estimate, float]:
     """Return mean, 95 % interval and two-sided p against 0 of (n,) normal values that lie in [low, high].
 
     low == high: the value is known; high = inf or low = -inf: a bound; both: nothing is known, which does not count
-    in n. The mean is NaN where no value is known, or nothing keeps it finite; low and high of the interval are NaN
-    where there is none (as in `paired_t`), infinite where nothing bounds it; p is NaN where there is no test.
+    in n. The mean is NaN where no value is known, or nothing keeps it finite: then interval and p are of the median, by
+    signs. low and high of the interval are NaN where there is none (as in `paired_t`), infinite where nothing bounds
+    it; p is NaN where there is no test.
     """
     a, b = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
     informs = np.isfinite(a) | np.isfinite(b)
@@ -34,8 +37,7 @@ def censored_mean(low: ArrayLike, high: ArrayLike) -> tuple[Estimate, float]:
     known = a == b
     if known.all():
         return paired_t(a) if len(a) > 1 else (t_interval(a), math.nan)
-    none = Estimate(len(a), math.nan, math.nan, math.nan), math.nan
-    return _fit(a, b, known) if known.any() else none
+    return _fit(a, b, known) if known.any() else _by_signs(a, b)
 
 
 def _fit(a: NDArray[np.float64], b: NDArray[np.float64], known: NDArray[np.bool_]) -> tuple[Estimate, float]:
@@ -50,7 +52,8 @@ def _fit(a: NDArray[np.float64], b: NDArray[np.float64], known: NDArray[np.bool_
     mean = float(best.x)
     top, deviation = _profile(mean, a, b, known)
     if deviation < 10 * SMALLEST:  # what is known is one value, and no bound is against it
-        return Estimate(n, mean, math.nan, math.nan), math.nan
+        of_median, p = _by_signs(a, b)
+        return Estimate(n, mean, of_median.low, of_median.high), p
     t = float(stdtrit(n - 1, (1 + LEVEL) / 2))
     allowed = n * math.log1p(t * t / (n - 1))
 
@@ -60,6 +63,20 @@ def _fit(a: NDArray[np.float64], b: NDArray[np.float64], known: NDArray[np.bool_
     ratio = max(2 * (top - _profile(0.0, a, b, known)[0]), 0.0)
     p = float(2 * stdtr(n - 1, -math.sqrt((n - 1) * math.expm1(ratio / n))))
     return Estimate(n, mean, _bound(beyond, mean, -1.0), _bound(beyond, mean, 1.0)), p
+
+
+def _by_signs(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[Estimate, float]:
+    """Return interval and p of the median of (n,) values that lie in [a, b]: the sign test and its inversion.
+
+    A value whose bounds leave its sign open counts against what is tested. p is NaN of a single value, as in
+    `paired_t`, and where no sign is known.
+    """
+    n = len(a)
+    most = max(int((b <= 0).sum()), int((a >= 0).sum()))
+    kept = int(binom.ppf((1 - LEVEL) / 2, n, 0.5))  # the interval ends at the kept-th smallest and largest
+    low, high = (float(np.sort(a)[kept - 1]), float(np.sort(b)[n - kept])) if kept else (math.nan, math.nan)
+    p = min(1.0, 2 * float(binom.sf(most - 1, n, 0.5))) if most and n > 1 else math.nan
+    return Estimate(n, math.nan, low, high), p
 
 
 def _bound(beyond: object, mean: float, side: float) -> float:

@@ -77,9 +77,9 @@ def differences(runs: pd.DataFrame, column: str) -> pd.DataFrame:
         arms = part.drop_duplicates("arm").set_index("arm")
         for against in (BASELINE, RANDOM):
             own = arms[~arms["strategy"].isin((BASELINE, against))]
-            for _, family in own.groupby(SHARED_PARTS[RANDOM], sort=False):
-                pairs = [(str(arm), reference_arm(arms, str(arm), against)) for arm in family.index]
-                found += _family(str(row), part, column, against, [(a, b) for a, b in pairs if b is not None])
+            for _, arms_of_one in own.groupby(SHARED_PARTS[RANDOM], sort=False):
+                pairs = [(str(arm), reference_arm(arms, str(arm), against)) for arm in arms_of_one.index]
+                found += family(str(row), part, column, against, [(a, b) for a, b in pairs if b is not None])
     return pd.DataFrame(found, columns=[*COMPARISON])
 
 
@@ -94,30 +94,14 @@ def between(runs: pd.DataFrame, column: str) -> pd.DataFrame:
         arms = part.drop_duplicates("arm")
         groups = arms[~arms["strategy"].isin((BASELINE, RANDOM))].groupby(SHARED_PARTS[RANDOM], sort=False)["arm"]
         for _, names in groups:
-            found += _family(str(row), part, column, "strategy", list(combinations(names.tolist(), 2)))
+            found += family(str(row), part, column, "strategy", list(combinations(names.tolist(), 2)))
     return pd.DataFrame(found, columns=[*COMPARISON])
 
 
-def class_weights(runs: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return paired differences of arms with class weights to the same arms without, baselines included.
-
-    Columns as of `differences`, against: no class weights. Holm over the pairs of a row. runs: as of `per_run`.
-    """
-    found: list[dict[str, Any]] = []
-    for row, part in runs.groupby("row", sort=False):
-        arms = part.drop_duplicates("arm")
-        keys = ["strategy", "start", "pool", "options"]
-        plain = {tuple(one[keys]): str(one["arm"]) for _, one in arms[arms["weighting"] == "none"].iterrows()}
-        weighted = [(str(one["arm"]), tuple(one[keys])) for _, one in arms[arms["weighting"] == "inverse"].iterrows()]
-        pairs = [(arm, plain[key]) for arm, key in weighted if key in plain]
-        found += _family(str(row), part, column, "no class weights", pairs)
-    return pd.DataFrame(found, columns=[*COMPARISON])
-
-
-def _family(
+def family(
     row: str, runs: pd.DataFrame, column: str, against: str, pairs: list[tuple[str, str]]
 ) -> list[dict[str, Any]]:
-    """Compare the arms of these pairs in one row; Holm's correction is over them."""
+    """Return the comparison of each pair of arms in one row, as COMPARISON; Holm's correction is over them."""
     values = runs.pivot(index="seed", columns="arm", values=column)
     found: list[dict[str, Any]] = []
     for arm, reference in pairs:

@@ -14,7 +14,7 @@ COLUMNS = (
     "arm", "strategy", "start", "pool", "weighting", "labeler", "row", "seed", "round", "labels", "labels_train",
     "labels_val", "labels_pseudo", "labels_bought", "labels_twice", "accuracy", "macro_f1", "loss", "ece", "epochs",
     "images_forward", "images_backward", "seconds_train", "seconds_score", "seconds_select", "seconds_evaluate",
-    "seconds_zero_shot", "peak_memory_mb", "options", "budget", "status", "problem",
+    "seconds_zero_shot", "peak_memory_mb", "options", "budget", "status", "problem", "fit_key",
 )  # fmt: skip
 """Columns of `labelwise results`, in order; documented in docs/results.md."""
 KEYS = ["row", "arm", "seed"]

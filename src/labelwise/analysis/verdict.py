@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from labelwise.analysis.answers import between_strategies, certainty, labels_to_match
+from labelwise.analysis.changes import changes, said
 from labelwise.analysis.compare import (
     RANDOM,
     SHARED_PARTS,
@@ -34,7 +35,8 @@ NAMED = 12
 """Arms that differ are named in the overall lines up to so many; the rows' own lines name them all."""
 
 
-STATUS, AT_N, TO_MATCH, HOW_SURE = "How far it is", "At equal labels", "Labels to match the baseline", "How sure it is"
+STATUS, AT_N, ONE_PART = "How far it is", "At equal labels", "One part changed"
+TO_MATCH, HOW_SURE = "Labels to match the baseline", "How sure it is"
 """The questions that a verdict answers, in order."""
 
 
@@ -61,14 +63,19 @@ class Verdict:
 def verdict(store: Store) -> Verdict:
     """Return the verdict on a store's finished runs: accuracy at N, labels to match the baseline, how sure it is."""
     study = Study.model_validate(store.study()["config"])
-    rounds = rounds_with_halves(store)
-    return judge(study, per_run(rounds, study.stop == "budget"), needed(matches(rounds)), fits_with_problems(rounds))
+    rounds, whole = rounds_with_halves(store), study.stop == "budget"
+    runs = per_run(rounds, whole)
+    to_match, changed = needed(matches(rounds, whole)), changes(runs, "accuracy")
+    return judge(study, runs, to_match, changed, fits_with_problems(rounds))
 
 
-def judge(study: Study, runs: pd.DataFrame, to_match: pd.DataFrame, problems: list[str]) -> Verdict:
+def judge(
+    study: Study, runs: pd.DataFrame, to_match: pd.DataFrame, changed: pd.DataFrame, problems: list[str]
+) -> Verdict:
     """Return the verdict on finished runs.
 
-    runs: as of `per_run`; to_match: as of `matching.needed`; problems: of the fits, as of `fits_with_problems`.
+    runs: as of `per_run`; to_match: as of `matching.needed`; changed: of accuracy, as of `changes`;
+    problems: of the fits, as of `fits_with_problems`.
     """
     trouble = [f"Fits with a problem: {line}." for line in problems]
     if runs.empty:
@@ -79,6 +86,7 @@ def judge(study: Study, runs: pd.DataFrame, to_match: pd.DataFrame, problems: li
     answers = {
         STATUS: _status(study, progress(study, runs)),
         AT_N: _at_budget(study, runs, compared),
+        ONE_PART: said(changed),
         TO_MATCH: labels_to_match(study, to_match),
         HOW_SURE: [*trouble, *_oracle(study), *certainty(compared)],
     }

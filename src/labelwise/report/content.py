@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from labelwise.analysis import compare, ledger, matching, picks, results
+from labelwise.analysis.changes import changes
 from labelwise.analysis.curves import METRICS, learning_curves
 from labelwise.analysis.halves import rounds_with_halves
 from labelwise.analysis.verdict import Verdict, judge
@@ -38,7 +39,7 @@ class Content:
     matches: pd.DataFrame
     needed: pd.DataFrame
     between: pd.DataFrame
-    weights: pd.DataFrame
+    changes: pd.DataFrame
     wins: pd.DataFrame
     ledger: pd.DataFrame
     overheads: pd.DataFrame
@@ -63,14 +64,16 @@ def read(store: Store) -> Content:
     study = Study.model_validate(found["config"])
     classes = results.classes(store)
     rounds = rounds_with_halves(store)
-    runs = compare.per_run(rounds, study.stop == "budget")
-    matches = matching.matches(rounds)
+    whole = study.stop == "budget"
+    runs = compare.per_run(rounds, whole)
+    matches = matching.matches(rounds, whole)
     needed = matching.needed(matches)
+    changed = changes(runs, "accuracy").query("n_pairs > 0")
     overlaps, scores = picks.patterns(store)
     return Content(
         study, {**found["data"], "classes": classes}, found["version"], found["created"], rounds,
         results.runs(store), runs,
-        verdict=judge(study, runs, needed, ledger.fits_with_problems(rounds)),
+        verdict=judge(study, runs, needed, changed, ledger.fits_with_problems(rounds)),
         curves={metric: learning_curves(rounds, metric) for metric in METRICS},
         compared={column: compare.differences(runs, column).query("n_pairs > 0") for column in COMPARED},
         costs=compare.costs(runs),
@@ -78,7 +81,7 @@ def read(store: Store) -> Content:
         matches=matches,
         needed=needed,
         between=compare.between(runs, "accuracy").query("n_pairs > 0"),
-        weights=compare.class_weights(runs, "accuracy").query("n_pairs > 0"),
+        changes=changed,
         wins=win_matrix(rounds),
         ledger=ledger.ledger(rounds),
         overheads=ledger.overheads(runs),

@@ -55,7 +55,7 @@ def render(
         TO_MATCH=TO_MATCH,
         labels_needed=tables.labels_needed(content),
         between=tables.pairs(content.between),
-        weights=tables.pairs(content.weights),
+        changes=tables.pairs(content.changes),
         overheads=tables.overheads(content),
         account=tables.account(content),
         at_budget=tables.at_budget(content) if finished else None,

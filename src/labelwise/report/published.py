@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -200,14 +201,22 @@ def _reduction(content: Content, row: str, pool: str, value: float) -> tuple[str
 
 
 def _weights(content: Content) -> tuple[str, str]:
-    own = content.weights.dropna(subset=["difference"])
+    """Hold the mean effect of class weights, over what was run with and without, against `slightly worse`."""
+    own = content.changes[content.changes["against"] == "weighting"]
     if own.empty:
         return "not run", NOT_RUN
-    worse = int((own["difference"] < 0).sum())
     shown: pd.Series = own["call"].value_counts()
-    mean = change(float(own["difference"].mean()), "accuracy")
+    found = t_interval(pd.concat([_effect(content, one) for one in dicts(own)], axis=1).dropna().mean(axis=1))
     said = (
-        f"accuracy lower in {worse} of {len(own)} rows and arms (mean {mean} points); shown lower in "
+        f"accuracy {change(found.mean, 'accuracy')} points{interval(found.low, found.high, 'accuracy')} in the mean of "
+        f"{len(own)} rows and arms, lower in {int((own['difference'] < 0).sum())}; shown lower in "
         f"{shown.get('lower', 0)}, higher in {shown.get('higher', 0)}"
     )
-    return said, SAME if worse > len(own) / 2 else DIFFERENT
+    return said, DIFFERENT if found.low > 0 else SAME if found.high < 0 else OPEN
+
+
+def _effect(content: Content, one: dict[str, Any]) -> pd.Series:
+    """Return the paired differences of two arms' accuracy, by seed."""
+    values = content.runs[content.runs["row"] == one["row"]].pivot(index="seed", columns="arm", values="accuracy")
+    difference: pd.Series = values[one["arm"]] - values[one["reference"]]
+    return difference

@@ -224,7 +224,8 @@ def write_tables(content: Content, folder: Path) -> list[str]:
     frames = {
         "rounds": content.rounds, "runs": content.runs, "curves": pd.concat(curves), "at_budget": pd.concat(at_n),
         "differences": pd.concat(compared), "costs": content.costs, "classes": content.shares.reset_index(),
-        "between": content.between, "matches": content.matches, "needed": content.needed, "wins": content.wins,
+        "between": content.between, "changes": content.changes, "matches": content.matches,
+        "needed": content.needed, "wins": content.wins,
         "ledger": content.ledger, "overheads": content.overheads, "prices": content.prices,
     }  # fmt: skip
     for name, frame in frames.items():
