@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from labelwise.analysis.verdict import COLUMNS, Verdict, verdict
+from labelwise.analysis.verdict import COLUMNS, Verdict, oracle_assisted, verdict
 from labelwise.analysis.words import change, interval, listed, number, p_value
 from labelwise.config import Study
 from synthetic import always, make_store
@@ -112,3 +112,15 @@ def test_many_arms_are_counted_not_listed(tmp_path: Path) -> None:
 )
 def test_numbers_for_people(text: str, expected: str) -> None:
     assert text == expected
+
+
+def test_all_that_is_taken_from_hidden_labels_is_said() -> None:
+    margin = {"strategy": "margin"}
+    arms = ["stratified", {"strategy": "random", "start": "random"}, {**margin, "start": "random", "pool": "subset"},
+            {**margin, "pool": "subset"}, {**margin, "start": "zero-shot"}]  # fmt: skip
+    study = Study.model_validate({"sizes": ["3%"], "arms": arms, "zero_shot": {"model": "file:guesses.csv"}})
+    assert [oracle_assisted(study, study.arm_name(arm)) for arm in study.arms] == [
+        "whole sample", "", "pool", "initial labels and pool", "initial images"
+    ]  # fmt: skip
+    full = study.model_copy(update={"zero_shot": study.zero_shot.model_copy(update={"pool": "full"})})
+    assert oracle_assisted(full, study.arm_name(study.arms[-1])) == ""

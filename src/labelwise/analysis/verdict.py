@@ -26,11 +26,19 @@ from labelwise.analysis.results import dicts
 from labelwise.analysis.statistics import LEVEL
 from labelwise.analysis.words import change, count, interval, listed, number, p_value
 from labelwise.config import Study
+from labelwise.parts import ZERO_SHOT_STARTS
 from labelwise.records import Store
 from labelwise.strategies import BASELINE
 
 COLUMNS = ("row", "labels", "arm", "seeds", "accuracy %", "to stratified, points", "to random, points",
            "oracle-assisted")  # fmt: skip
+READS = {
+    "whole sample": "the whole sample is drawn by hidden labels",
+    "initial labels": "start: stratified, so the initial labels are",
+    "pool": "pool: subset, which is drawn by hidden labels",
+    "initial images": "its first images are looked for in the row's subset, which is drawn by hidden labels",
+}
+"""What an arm can take from hidden labels, and how that is explained."""
 NAMED = 12
 """Arms that differ are named in the overall lines up to so many; the rows' own lines name them all."""
 
@@ -110,13 +118,16 @@ def _at_budget(study: Study, runs: pd.DataFrame, compared: pd.DataFrame) -> list
 
 
 def oracle_assisted(study: Study, name: str) -> str:
-    """Return what an arm reads of the hidden labels: `whole sample`, `its pool`, `initial labels`, or nothing."""
+    """Return what an arm takes from hidden labels: keys of READS, joined by `and`; nothing where it takes none."""
     arm = next(arm for arm in study.arms if study.arm_name(arm) == name)
     if arm.strategy == BASELINE:
         return "whole sample"
-    if arm.start == "stratified":
-        return "initial labels"
-    return "its pool" if arm.pool == "subset" else ""  # the row's subset is drawn by hidden labels
+    found = ["initial labels"] if arm.start == "stratified" else []
+    if arm.pool == "subset":
+        found.append("pool")
+    elif arm.start in ZERO_SHOT_STARTS and study.zero_shot.pool == "subset":
+        found.append("initial images")
+    return listed(found)
 
 
 def _status(study: Study, runs: pd.DataFrame) -> list[str]:
@@ -165,12 +176,9 @@ def _which(compared: pd.DataFrame) -> str:
 
 def _oracle(study: Study) -> list[str]:
     names = [study.arm_name(arm) for arm in study.arms]
-    whole = [name for name in names if oracle_assisted(study, name) == "whole sample"]
-    initial = [name for name in names if oracle_assisted(study, name) == "initial labels"]
-    parts = [
-        *([f"{listed(whole)} (the whole sample is drawn by hidden labels)"] if whole else []),
-        *([f"{_all_other(initial, names)} (start: stratified, so the initial labels are)"] if initial else []),
-    ]
+    reads = {name: oracle_assisted(study, name).split(" and ") for name in names}
+    of = {key: [name for name in names if key in reads[name]] for key in READS}
+    parts = [f"{_all_other(found, names)} ({READS[key]})" for key, found in of.items() if found]
     return [f"Oracle-assisted: {'; '.join(parts)}."] if parts else []
 
 
