@@ -23,6 +23,7 @@ def test_bad_input_is_one_line_and_makes_nothing(tmp_path: Path, monkeypatch: py
     refused(folder, "at least two classes", classes="cat")
     refused(folder, "cat twice", classes="cat,dog,cat")
     refused(folder, "'margn' is not a strategy; did you mean 'margin'", strategy="margn")
+    refused(folder, r"'stratified' is for studies alone: .* give random, uncertainty, margin, ", strategy="stratified")
     refused(folder, "no column for the class 'dog'; it has path, cat", suggest=f"file:{tmp_path / 'p.csv'}")
     for row, why in (("nan,1", "NaN"), ("0.9,0.9", "do not sum to 1"), ("-1,2", "negative"), ("a,b", "no number")):
         (tmp_path / "q.csv").write_text(f"path,cat,dog\n000.png,{row}\n")
@@ -35,6 +36,8 @@ def test_bad_input_is_one_line_and_makes_nothing(tmp_path: Path, monkeypatch: py
     refused(folder, "needs a password", allow_remote="192.0.2.7")
     monkeypatch.setenv("LABELWISE_PASSWORD", "long enough")
     refused(folder, "--db: not an address", db="nowhere")
+    refused(folder, "--db: sqlite is not supported; give postgresql", db=f"sqlite:///{tmp_path}/nodir/x.db")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.csv", "photos", "q.csv"]
 
 
 def test_the_project_of_the_folder_one_stands_in_lies_beside_it(

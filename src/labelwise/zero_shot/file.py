@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from labelwise.zero_shot import Guesses
 
 TOLERANCE = 1e-2
 """How far from 1 a row may sum: float16 columns of many classes are off by some thousandths."""
+UNIFORM = 1e-6
+"""Probabilities of a row that differ by less are equal, but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ def open_model(settings: ZeroShot, dataset: Dataset, _device: str, skipped: bool
     """Read and check a file: a column a class, a row an image (see `read_joined`). Errors: InputError."""
     joined = read_joined(settings.model.removeprefix("file:"), dataset, skipped)
     values = _checked(joined.path, joined.columns, dataset.classes, [dataset.images.names[i] for i in joined.indices])
+    if why := _says_nothing(values, dataset.classes):
+        print(f"warning: {joined.path}: {why}; is it the right file?", file=sys.stderr)
     probs = np.full((len(dataset.images), len(dataset.classes)), np.nan)
     probs[joined.indices] = values / values.sum(axis=1, keepdims=True)
     uncovered = int(np.isnan(probs[dataset.test, 0]).sum())
@@ -65,6 +70,16 @@ def open_model(settings: ZeroShot, dataset: Dataset, _device: str, skipped: bool
         "not in the records. They are not CLIP's, and nothing here shows that the model had seen no labels.",
         missing, probs,
     )  # fmt: skip
+
+
+def _says_nothing(values: NDArray[np.float64], classes: Sequence[str]) -> str:
+    """Return why (n, K) probabilities tell no image from another, or ""."""
+    if len(values) < 2:
+        return ""
+    if float(np.ptp(values, axis=1).max()) < UNIFORM:
+        return "all classes are equally probable in every row, so it says nothing"
+    top = np.unique(values.argmax(axis=1))
+    return f"the most probable class is '{classes[int(top[0])]}' in every row" if len(top) == 1 else ""
 
 
 def check_file(name: str, classes: Sequence[str]) -> None:

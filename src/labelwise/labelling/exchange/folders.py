@@ -104,7 +104,9 @@ def _place(side: Path, folders: dict[str, str], klass: str, names: dict[str, Nam
 def _empty(folder: Path, folders: dict[str, str]) -> str:
     """Return a sentence on class folders without pictures, or nothing."""
     sides = (side for side in sorted(folder.iterdir()) if side.is_dir())
-    empty = [f"{side.name}/{below}" for side in sides for below in folders.values() if not any((side / below).iterdir())]
+    empty = [
+        f"{side.name}/{below}" for side in sides for below in folders.values() if not any((side / below).iterdir())
+    ]
     if not empty:
         return ""
     shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
