@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ def open_model(settings: ZeroShot, dataset: Dataset, _device: str, skipped: bool
     """Read and check a file: a column a class, a row an image (see `read_joined`). Errors: InputError."""
     joined = read_joined(settings.model.removeprefix("file:"), dataset, skipped)
     values = _checked(joined.path, joined.columns, dataset.classes, [dataset.images.names[i] for i in joined.indices])
-    if why := _says_nothing(values, dataset.classes):
-        print(f"warning: {joined.path}: {why}; is it the right file?", file=sys.stderr)
+    if parent_process() is None:  # workers open it too
+        _warn(joined.path, values, dataset.classes)
     probs = np.full((len(dataset.images), len(dataset.classes)), np.nan)
     probs[joined.indices] = values / values.sum(axis=1, keepdims=True)
     uncovered = int(np.isnan(probs[dataset.test, 0]).sum())
@@ -72,14 +73,15 @@ def open_model(settings: ZeroShot, dataset: Dataset, _device: str, skipped: bool
     )  # fmt: skip
 
 
-def _says_nothing(values: NDArray[np.float64], classes: Sequence[str]) -> str:
-    """Return why (n, K) probabilities tell no image from another, or ""."""
-    if len(values) < 2:
-        return ""
-    if float(np.ptp(values, axis=1).max()) < UNIFORM:
-        return "all classes are equally probable in every row, so it says nothing"
+def _warn(path: Path, values: NDArray[np.float64], classes: Sequence[str]) -> None:
+    """Print a line where (n, K) probabilities tell no image from another."""
     top = np.unique(values.argmax(axis=1))
-    return f"the most probable class is '{classes[int(top[0])]}' in every row" if len(top) == 1 else ""
+    if len(values) < 2 or len(top) > 1:
+        return
+    why = f"the most probable class is '{classes[int(top[0])]}' in every row"
+    if float(np.ptp(values, axis=1).max()) < UNIFORM:
+        why = "all classes are equally probable in every row, so it says nothing"
+    print(f"warning: {path}: {why}; is it the right file?", file=sys.stderr)
 
 
 def check_file(name: str, classes: Sequence[str]) -> None:
@@ -88,7 +90,7 @@ def check_file(name: str, classes: Sequence[str]) -> None:
     if "path" not in columns:
         raise InputError(f"{path}: no column path; it needs one, with a column a class")
     if classes:
-        _checked(path, columns, classes, [str(image) for image in columns["path"]])
+        _warn(path, _checked(path, columns, classes, [str(image) for image in columns["path"]]), classes)
 
 
 def check_paths(name: str, images: Sequence[str]) -> None:

@@ -69,6 +69,8 @@ def test_export_with_predictions_while_the_page_is_open(home: Path, tmp_path: Pa
     assert "lies in the project's cache" in inside
     assert "is not a format" in message(run("export", home, "--format", "x", "--out", tmp_path / "x"))
     assert "no labelling project" in message(run("export", tmp_path, "--format", "csv", "--out", tmp_path / "x"))
+    (tmp_path / "project.db").touch()
+    assert "no labelling project" in message(run("export", tmp_path, "--format", "csv", "--out", tmp_path / "x"))
 
 
 def test_import_is_refused_while_the_page_is_open_and_doubles_nothing(home: Path, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ def read_only(home: Path, db: str | None = None) -> Iterator[Project]:
         raise InputError(f"there is no labelling project in {home}; give the folder that labelwise label made")
     store = ProjectStore(home / "project.db", read_only=True) if db is None else ProjectStore(db)
     try:
+        if not store.exists():
+            raise InputError(f"there is no labelling project in {store.name}; give the one that labelwise label made")
         row = store.project()
         yield Project(Path(row["folder"]), home, store, Settings(**row["settings"]))
     finally:
