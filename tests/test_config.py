@@ -98,7 +98,7 @@ def test_canonical_text_does_not_depend_on_the_way_it_was_written() -> None:
         ("data=2020-13-45", "broken YAML: month must be in 1..12"),
         ("arms=&a [*a]", "arms.0"),
         ("seeds=[99999999999999999999]", "less than 2147483648"),
-        ("learner={kind: probe, kind: finetune}", "'kind' stands there twice"),
+        ("learner={kind: probe, kind: finetune}", "the key 'kind' stands there twice, first in line 1"),
         ("data.x=1", "'data' is not a group of keys"),
     ],
 )
@@ -119,6 +119,16 @@ def test_broken_files(tmp_path: Path, text: str) -> None:
         load_study(path)
 
 
+@pytest.mark.parametrize(("text", "line"), [
+    ("data: digits\nseeds: 2\n\nseeds: 3\n", "line 4, column 1: .* key 'seeds' stands there twice, first in line 2"),
+    ("learner:\n  lr: 1\n  lr: 2\n", "line 3, column 3: .* key 'lr' stands there twice, first in line 2"),
+])  # fmt: skip
+def test_a_key_that_stands_there_twice_is_named_with_its_lines(tmp_path: Path, text: str, line: str) -> None:
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(InputError, match=line):
+        load_study(tmp_path / "study.yaml")
+
+
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.yaml"):
         with pytest.raises(InputError, match="cannot read the study"):
@@ -137,6 +147,8 @@ def test_an_override_that_is_wrong_is_named_in_the_files_place(tmp_path: Path) -
     file.write_text("sizes: [3%]\n")
     with pytest.raises(InputError, match=r"^--set learner\.lr=-1: learner\.lr: "):
         load_study(file, ["seeds=2", "learner.lr=-1"])
+    with pytest.raises(InputError, match=r"^--set seeds=0: seeds: at least one seed"):
+        load_study(file, ["seeds=1", "seeds=0"])
     file.write_text("learner: {lr: -1}\n")
     with pytest.raises(InputError, match=f"^{file}: learner.lr: "):
         load_study(file, ["seeds=2"])

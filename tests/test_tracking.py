@@ -77,7 +77,9 @@ def assert_equals_the_records(uri: str, out: Path) -> None:
 def test_a_study_is_copied(tmp_path: Path, uri: str) -> None:
     run_study(STUDY, tmp_path / "out", Tracker(uri, STUDY, tmp_path / "out", fake.Silent()))
     assert_equals_the_records(uri, tmp_path / "out")
-    assert {"accuracy", "macro_f1", "loss", "labels_bought", "seconds_train", "images_forward"} <= {*METRICS}
+    assert {"accuracy", "macro_f1", "loss", "labels_bought", "seconds_train", "images_forward", "labels_twice"} <= {
+        *METRICS
+    }
     margin = next(run for run in copies(uri)[1] if run.data.tags["arm"] == "margin")
     tags, params = margin.data.tags, margin.data.params
     assert {tags[key] for key in ("study", "row", "seed", "status")} == {"tracked", "90", "0", "done"}
@@ -148,6 +150,8 @@ def test_what_cannot_work_is_one_line(tmp_path: Path, uri: str, monkeypatch: pyt
 
     assert refused("http://127.0.0.1:9").startswith("--mlflow http://127.0.0.1:9: ")
     assert "sqlite:///mlflow.db" in refused("nosuch://place")
+    assert f"there is no folder {tmp_path}/nodir/deep; make it" in refused(f"sqlite:///{tmp_path}/nodir/deep/x.db")
+    assert not (tmp_path / "nodir").exists()
     client = MlflowClient(tracking_uri=uri)
     client.delete_experiment(client.create_experiment("tracked"))
     assert "'tracked' was deleted" in refused(uri)

@@ -268,7 +268,7 @@ def load_study(path: Path, overrides: Iterable[str] = (), data: str | None = Non
 
 def _given_in(where: tuple[int | str, ...], overrides: Iterable[str], path: Path) -> str:
     """Return who gave the value at `where`: the file, or an override in its place."""
-    for item in overrides:
+    for item in reversed(list(overrides)):  # the last one holds
         key = item.partition("=")[0].strip().split(".")
         if key == [str(part) for part in where[: len(key)]]:
             return f"--set {item}"
@@ -279,10 +279,14 @@ class _UniqueKeys(yaml.SafeLoader):
     """YAML's safe loader, which would let the last of two equal keys win without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' stands there twice", node.start_mark)
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in first:
+                twice = f"the key '{key.value}' stands there twice, first in line {first[key.value]}"
+                raise yaml.constructor.ConstructorError(None, None, twice, key.start_mark)
+            first[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
 
 

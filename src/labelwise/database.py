@@ -13,7 +13,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
-from labelwise.errors import InputError
+from labelwise.errors import InputError, printable
 
 DURABLE = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON")
 """A transaction that has returned survives `kill -9` and a loss of power."""
@@ -38,6 +38,15 @@ def sqlite(path: Path, read_only: bool) -> sa.Engine:
     engine = sa.create_engine(f"sqlite:///file:{quote(os.path.abspath(path))}?mode={mode}&uri=true")
     sa.event.listen(engine, "connect", _patient if read_only else _durable)
     return engine
+
+
+def server_name(address: str | sa.URL) -> str:
+    """Say in words which PostgreSQL database an address means, without its password, wherever that stands."""
+    url = sa.make_url(address)
+    given = {"host": url.host, "port": url.port, "user": url.username, "dbname": url.database}
+    host, port, user, name = (value or url.query.get(key) for key, value in given.items())
+    where = f" on {host}{f':{port}' if port else ''}" if host else " on this machine"
+    return printable(f"the PostgreSQL database {name or '(of the user)'}{where}{f' as {user}' if user else ''}")
 
 
 def _durable(connection: Any, _: Any) -> None:

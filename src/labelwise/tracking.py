@@ -25,8 +25,9 @@ from labelwise.records import ROUNDS, RUNS, reading
 from labelwise.study.executor import Listener
 from labelwise.study.plan import Run
 
-METRICS = tuple(c.name for c in ROUNDS.c if isinstance(c.type, sa.Integer | sa.Float) and c.name != "round")
-"""Columns of a round that are sent, each as a metric whose step is the number of labels."""
+STORED = tuple(c.name for c in ROUNDS.c if isinstance(c.type, sa.Integer | sa.Float) and c.name != "round")
+METRICS = (*STORED, "labels_twice")
+"""Numbers of a round that are sent, each as a metric whose step is the number of labels."""
 BATCH = 900
 """Metrics a request; MLflow takes at most 1,000 entities."""
 SETTINGS = {
@@ -155,6 +156,9 @@ def _connect(uri: str, experiment: str) -> Any:
     """Open MLflow's store and see that it answers. Errors: InputError."""
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
+    file = uri.removeprefix("sqlite:///").partition("?")[0] if uri.startswith("sqlite:///") else ""
+    if file and not Path(file).parent.is_dir():  # MLflow would make it without a word
+        raise InputError(f"--mlflow {uri}: there is no folder {Path(file).parent}; make it, or give another place")
     try:
         from mlflow.tracking import MlflowClient
 
@@ -177,17 +181,20 @@ def _connect(uri: str, experiment: str) -> Any:
 def _read(folder: Path, run: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return a run's row and those of its rounds, as they are recorded."""
     key = (RUNS.c.row == run.row.name) & (RUNS.c.arm == run.name) & (RUNS.c.seed == run.seed)
-    query = sa.select(*[ROUNDS.c[name] for name in (*METRICS, "round", "details")]).join(
-        RUNS, ROUNDS.c.run == RUNS.c.id
-    )
+    query = sa.select(*[ROUNDS.c[name] for name in (*STORED, "round", "details")]).join(RUNS, ROUNDS.c.run == RUNS.c.id)
     store = reading(folder)
     try:
         with store.transaction() as connection:
             recorded = connection.execute(sa.select(RUNS).where(key)).mappings().one()
             rounds = connection.execute(query.where(key).order_by(ROUNDS.c.round)).mappings().all()
-            return dict(recorded), [dict(row) for row in rounds]
+            return dict(recorded), [{**row, "labels_twice": _twice(row)} for row in rounds]
     finally:
         store.engine.dispose()  # an open reader would keep the writer from merging its log
+
+
+def _twice(row: Any) -> int:
+    """Return the labels paid for on images that had one already, as the results count them."""
+    return int(row["labels_bought"] - (row["labels"] - row["labels_pseudo"]))
 
 
 def _params(study: Study, run: Run) -> dict[str, str]:

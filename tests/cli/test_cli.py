@@ -80,7 +80,10 @@ def test_probe_on_digits_is_good(out: Path) -> None:
 
 def test_status(out: Path) -> None:
     assert "6 of 6 runs done" in labelwise("status", out).stdout
-    assert all(row["status"] == "done" for row in json.loads(labelwise("status", out, "--format", "json").stdout))
+    found = json.loads(labelwise("status", out, "--format", "json").stdout)
+    assert [row["status"] for row in found["runs"]] == ["done"] * found["done"] == ["done"] * 6
+    assert found["records"] == reading(out).digest()
+    assert found["records"] in labelwise("status", out).stdout
 
 
 def test_running_again_changes_nothing(out: Path) -> None:

@@ -59,6 +59,14 @@ def test_train_and_test(root: Path, train: str, test: str) -> None:
     assert dataset.notes == ()
 
 
+def test_a_class_folder_that_holds_nothing_is_left_out(root: Path) -> None:
+    for side in ("train", "test"):
+        class_folders(root / side, count=2, seed=len(side))
+        (root / side / "unused").mkdir()
+    assert len(opened(root).classes) == 2
+    assert opened(root).notes == ("class folders that hold nothing, left out: unused",)
+
+
 def test_train_alone_is_split(root: Path) -> None:
     class_folders(root / "train")
     assert (len(opened(root).pool), len(opened(root).test)) == (10, 2)
@@ -114,7 +122,10 @@ def test_near_duplicates_stay_on_one_side(root: Path) -> None:
         (lambda root: write(root / "1.png", encoded(picture(1))), "no class folders"),
         (lambda root: class_folders(root, ("cat",)), "at least two classes are needed, found: cat"),
         (lambda root: class_folders(root / "unpacked"), "a single class folder, unpacked; if it holds"),
-        (lambda root: (class_folders(root), (root / "empty").mkdir()), "empty: the class folder has no images"),
+        (lambda root: (class_folders(root), write(root / "empty" / "a.txt", b"")),
+         "empty: the class folder has no images"),
+        (lambda root: (class_folders(root / "train", ("cat", "dog")), class_folders(root / "test", ("cat",)),
+                       (root / "test" / "dog").mkdir()), "dog: the class folder has no images"),
         (lambda root: (class_folders(root), write(root / "bird" / "1.png", encoded(picture(1)))),
          "class 'bird' has 1 readable image; at least 2 are needed"),
         (lambda root: (class_folders(root / "train", ("cat", "dog")), class_folders(root / "test", ("cat", "fox"))),

@@ -18,7 +18,7 @@ from tests.labelling.test_decoding import bomb
 
 from labelwise.labelling.desk import Desk
 from labelwise.labelling.project import Project, opened
-from labelwise.labelling.server.guard import LARGEST, POLICY
+from labelwise.labelling.server.guard import LARGEST, POLICY, Access, Guard
 from labelwise.labelling.store import ProjectStore
 from pictures import encoded, picture, write
 
@@ -74,6 +74,47 @@ def test_without_the_cookie_nothing_is_told(server: Server) -> None:
     assert server.anonymous.post("/api/answers", json=server.label(1), headers=ORIGIN).status_code == 401
     server.anonymous.cookies.set("labelwise-80", "guess")
     assert server.anonymous.get("/api/state?annotator=me").status_code == 401
+
+
+def test_a_browser_without_the_cookie_gets_a_page_and_programs_get_json(server: Server) -> None:
+    accept = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for path, host, status, said in (
+        ("/", HOST, 401, "open the link that labelwise printed in the terminal"),
+        ("/?token=old", HOST, 401, "open the link"),
+        ("/<script>alert(1)</script>", HOST, 401, "open the link"),
+        ("/", "<b>evil", 421, "this server does not answer to that name"),
+    ):
+        answer = server.anonymous.get(path, headers={**accept, "host": host})
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+        assert answer.text.startswith("<!doctype html>")
+        assert said in answer.text
+        assert not any(text in answer.text for text in ("<script", "<b>", "{", "old"))
+        assert answer.headers["content-security-policy"] == POLICY
+        assert answer.headers["cache-control"] == "no-store"
+    assert server.anonymous.get("/", headers={"accept": "*/*"}).json() == {
+        "error": "open the link that labelwise printed in the terminal"
+    }
+
+
+@pytest.mark.parametrize(("host", "scheme", "there"), [
+    ("127.0.0.1:80", "http", True), ("localhost:80", "http", True), ("[::1]:80", "http", True),
+    ("192.0.2.7:80", "http", False), ("photos.example", "http", False), ("photos.example", "https", True),
+    ("[", "http", False),
+])  # fmt: skip
+def test_the_openers_policy_is_sent_where_browsers_take_it(
+    project: Project, host: str, scheme: str, there: bool
+) -> None:
+    made, desk, views = app(project)
+    open_to = Guard(made.app, Access(frozenset({host}), TOKEN, "labelwise-80"))
+    client = TestClient(open_to, base_url=f"{scheme}://127.0.0.1", raise_server_exceptions=False)
+    client.cookies.set("labelwise-80", TOKEN)
+    answers = [client.get(path, headers={"host": host}) for path in ("/api/state?annotator=me", "/nothing")]
+    client.cookies.clear()
+    answers.append(client.get("/", headers={"host": host}))
+    assert [answer.status_code for answer in answers] == [200, 404, 401]
+    assert {"cross-origin-opener-policy" in answer.headers for answer in answers} == {there}
+    desk.close()
+    views.close()
 
 
 def test_the_link_becomes_a_cookie_that_scripts_and_other_sites_cannot_use(server: Server) -> None:

@@ -104,6 +104,20 @@ def test_a_wrong_file_is_one_line(dataset: Dataset, tmp_path: Path, what: str) -
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda t: t * 0 + 0.1, "all classes are equally probable in every row, so it says nothing"),
+    (lambda t: t * 0 + np.array([0.05] * 3 + [0.55] + [0.05] * 6), "the most probable class is '3' in every row"),
+    (lambda t: t, ""),
+])  # fmt: skip
+def test_a_file_that_says_nothing_costs_a_line(
+    dataset: Dataset, tmp_path: Path, change: Any, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(probabilities(dataset)).to_csv(tmp_path / "x.csv", index=False)
+    open_zero_shot(ZeroShot(model=f"file:{tmp_path / 'x.csv'}"), dataset, "cpu", False)
+    line = f"warning: {tmp_path / 'x.csv'}: {said}; is it the right file?\n" if said else ""
+    assert capsys.readouterr().err == line
+
+
 def test_a_file_without_the_test_images_says_so(dataset: Dataset, tmp_path: Path) -> None:
     table = probabilities(dataset).assign(index=range(len(dataset.images))).iloc[dataset.pool]
     table.to_csv(tmp_path / "x.csv", index=False)

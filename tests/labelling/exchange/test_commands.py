@@ -69,6 +69,8 @@ def test_export_with_predictions_while_the_page_is_open(home: Path, tmp_path: Pa
     assert "lies in the project's cache" in inside
     assert "is not a format" in message(run("export", home, "--format", "x", "--out", tmp_path / "x"))
     assert "no labelling project" in message(run("export", tmp_path, "--format", "csv", "--out", tmp_path / "x"))
+    (tmp_path / "project.db").touch()
+    assert "no labelling project" in message(run("export", tmp_path, "--format", "csv", "--out", tmp_path / "x"))
 
 
 def test_import_is_refused_while_the_page_is_open_and_doubles_nothing(home: Path, tmp_path: Path) -> None:
@@ -109,6 +111,21 @@ def test_a_whole_project_moves_to_another_one(home: Path, tmp_path: Path) -> Non
         assert labels[0] == labels[1]
         answered = [{path[i] for i in s.test if i in s.board.stacks} for path, s in zip(paths, (old, new), strict=True)]
         assert answered[0] == answered[1]  # the test slice that was answered is the test slice
+
+
+def test_right_after_an_import_one_line_says_what_to_do(tmp_path: Path) -> None:
+    for i in range(4):
+        write(tmp_path / "photos" / f"{i}.png", encoded(picture(i)))
+    with made_or_opened(tmp_path / "photos", tmp_path / "home", None, ["cat", "dog"], {"budget": 8}):
+        pass
+    (tmp_path / "labels.csv").write_text("path,label\n0.png,cat\n1.png,dog\n2.png,cat\n3.png,dog\n")
+    assert run("import", tmp_path / "home", tmp_path / "labels.csv").exit_code == 0
+    hint = "4 labelled images are not read yet; open the page (labelwise label)"
+    assert hint in message(run("export", tmp_path / "home", "--format", "model", "--out", tmp_path / "model"))
+    assert hint in message(run("serve-ml-backend", tmp_path / "home", "--port", 0))
+    result = run("export", tmp_path / "home", "--format", "csv", "--out", tmp_path / "csv")
+    assert f"note: no predictions: {hint}" in result.stderr
+    assert "4 answers of people" in result.stdout
 
 
 @pytest.mark.parametrize("name", FORMATS)

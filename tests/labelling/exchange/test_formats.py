@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -21,6 +22,7 @@ from labelwise.labelling.exchange.folders import CLASSES, Names, safe_name
 from labelwise.labelling.exchange.pictures import clean
 from labelwise.labelling.exchange.sheet import COLUMNS, guarded, unguarded
 from labelwise.labelling.exchange.trained import Trained
+from labelwise.labelling.store import Image as Stored
 from pictures import encoded, picture
 
 MILLION = 1_000_000
@@ -147,12 +149,44 @@ def test_folders_hold_clean_copies_by_side_and_class(tmp_path: Path) -> None:
         "test/cat/a.jpg", "train/dog/b__a.jpg", f"train/{names[HOSTILE]}/=c.png", "train/dog/turned.jpg",
         "test/cat/e.png", "train/cat/f.png",
     ])  # fmt: skip
-    assert note == "6 pictures without metadata"
+    assert note.startswith("6 pictures without metadata; without pictures, there so that both sides number")
+    assert note.endswith(f": test/dog, test/{names[HOSTILE]}")
     for copy, original in (("test/cat/a.jpg", "a.jpg"), ("train/cat/f.png", "f.tif"), ("test/cat/e.png", "e.webp")):
         seen = decode((tmp_path / "photos" / original).read_bytes(), MILLION)
         assert decode((out / copy).read_bytes(), MILLION).tobytes() == seen.tobytes()
     with Image.open(out / "train/dog/turned.jpg") as turned:
         assert turned.size == (24, 40)  # upright
+
+
+@pytest.mark.parametrize("name", ["folder", "links"])
+def test_torchvision_numbers_both_sides_alike(name: str, tmp_path: Path) -> None:
+    from torchvision.datasets import ImageFolder
+
+    project = Project(
+        tmp_path / "photos", {f"{i}.png": encoded(picture(i)) for i in range(3)}, ["cat", "dog", "unused"]
+    )
+    project.say(1, "anna", "cat")
+    project.say(2, "anna", "dog")
+    project.say(3, "anna", "dog", "test")
+    note = export(Job(project.snapshot(test=[3])), name, tmp_path / "out")
+    sides = [ImageFolder(tmp_path / "out" / side, allow_empty=True) for side in ("train", "test")]
+    assert [side.class_to_idx for side in sides] == [{"cat": 0, "dog": 1, "unused": 2}] * 2
+    assert [label for _, label in sides[1].samples] == [1]
+    assert note.endswith("(allow_empty=True): test/cat, test/unused, train/unused")
+
+
+def test_a_study_reads_the_folders_without_the_unused_class(tmp_path: Path, cache: Path) -> None:
+    from labelwise.config import Study
+    from labelwise.data.sources import open_dataset
+
+    project = Project(
+        tmp_path / "photos", {f"{i}.png": encoded(picture(i)) for i in range(4)}, ["cat", "dog", "unused"]
+    )
+    for number in range(1, 5):
+        project.say(number, "anna", ("cat", "dog")[number % 2], "test" if number > 2 else "picked")
+    export(Job(project.snapshot(test=[3, 4])), "folder", tmp_path / "out")
+    dataset = open_dataset(Study(data=str(tmp_path / "out")))
+    assert (dataset.classes, len(dataset.pool), len(dataset.test)) == (("cat", "dog"), 2, 2)
 
 
 def test_links_lead_to_the_originals(tmp_path: Path) -> None:
@@ -227,6 +261,18 @@ def test_png_keeps_transparency_and_odd_files_are_encoded_again() -> None:
     out, _ = clean(odd)
     assert b"SECRET" not in out
     assert decode(out, MILLION).tobytes() == decode(blob, MILLION).tobytes()
+
+
+def test_label_studio_gets_no_tasks_of_what_cannot_be_seen(tmp_path: Path) -> None:
+    project = photos(tmp_path / "photos")
+    project.images += [Stored(9, "broken.png", 1, 1, "unreadable"), Stored(10, "gone.png", 1, 1, "missing")]
+    project.images[0] = dataclasses.replace(project.images[0], status="missing")  # with an answer, which is kept
+    project.board.images = 10
+    note = export(Job(project.snapshot()), "labelstudio", tmp_path / "out")
+    tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
+    assert sorted(task["data"]["labelwise_path"] for task in tasks) == sorted(i.path for i in project.images[:8])
+    assert "8 tasks, 11 annotations, " in note
+    assert "; 2 files that cannot be read or are missing were left out; " in note
 
 
 def test_hugging_face_loads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

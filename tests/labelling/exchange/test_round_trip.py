@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from tests.labelling.exchange.projects import kept, snapshots
+from tests.labelling.exchange.projects import Project, kept, snapshots
 
 from labelwise.labelling.board import Board
 from labelwise.labelling.exchange import FORMATS, Job, export, import_file
+from labelwise.labelling.exchange.contents import answers_for
+from labelwise.labelling.project import random_slice
 from labelwise.labelling.snapshot import Snapshot
+from pictures import encoded, picture
 
 FILES = {"csv": "labels.csv", "labelstudio": "tasks.json"}
 
@@ -45,5 +48,22 @@ def test_a_round_trip_keeps_everything(name: str, snapshot: Snapshot) -> None:
         empty = emptied(snapshot)
         back = taken_in(empty, file)
         assert kept(back) == kept(snapshot)
+        answered = {i.id for i in snapshot.images if i.id in snapshot.test and answers_for(snapshot, i)}
+        assert set(random_slice(back.board, [], 0)) == answered  # what was on the test side is there again for good
         assert import_file(file, back).events == []  # importing twice
         assert import_file(file, snapshot).events == []  # what is there already
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_test_image_that_a_review_decided_stays_one(name: str, tmp_path: Path) -> None:
+    project = Project(tmp_path / "photos", {"a.png": encoded(picture(1)), "b.png": encoded(picture(2))})
+    project.say(1, "anna", "cat", "test")
+    project.say(1, "anna", "dog", "review")
+    project.say(2, "anna", "dog")
+    snapshot = project.snapshot(test=[1])
+    export(Job(snapshot), name, tmp_path / "out")
+    empty = dataclasses.replace(emptied(snapshot), board=Board(2, snapshot.board.log[:2]))
+    back = taken_in(empty, tmp_path / "out" / FILES[name])
+    assert random_slice(back.board, [], 0) == [1]
+    assert back.name_of(back.board.labels[1]) == "dog"
+    assert import_file(tmp_path / "out" / FILES[name], empty).answers == 2

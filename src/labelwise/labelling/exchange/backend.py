@@ -23,7 +23,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from labelwise.data.decode import UnreadableImageError
-from labelwise.errors import InputError
+from labelwise.errors import InputError, printable
 from labelwise.labelling.exchange.incoming import Finder
 from labelwise.labelling.exchange.studio import prediction
 from labelwise.labelling.exchange.studio_config import Control, parse_config
@@ -38,6 +38,8 @@ TASKS = 1_000
 """Tasks of a request, at most."""
 WAITING = 100
 """Reports of Label Studio that wait to be looked at; more are dropped."""
+SHOWN = 5
+"""Tasks without a prediction that a request's line in the log names."""
 
 
 @dataclass(frozen=True)
@@ -74,41 +76,52 @@ class Backend:
             raise InputError("no label_config: set the project up first")
         return self.control
 
-    def predict(self, task: Any, control: Control) -> dict[str, Any]:
-        """Return a task's prediction; an empty result for an image or a class that is not there."""
+    def predict(self, tasks: list[Any], control: Control) -> list[dict[str, Any]]:
+        """Return a prediction a task, in order: Label Studio drops all of them where their number is another one.
+
+        A task that has none gets an empty result, and its reason goes to the log; the others are not held up by it.
+        """
+        results: list[dict[str, Any]] = []
+        reasons: list[str] = []
+        for number, task in enumerate(tasks, 1):
+            try:
+                results.append(self._predict(task, control))
+            except Exception as error:  # tasks come from outside, and what breaks one must not break the others
+                name = task.get("id", number) if isinstance(task, dict) else number
+                reasons.append(printable(f"task {str(name)[:40]}: {str(error) or type(error).__name__}")[:300])
+                results.append({"model_version": self.version, "score": 0.0, "result": []})
+        if reasons:
+            shown = "; ".join(reasons[:SHOWN]) + ("; ..." if len(reasons) > SHOWN else "")
+            print(f"no prediction for {len(reasons):,} of {len(tasks):,} tasks: {shown}", file=sys.stderr, flush=True)
+        return results
+
+    def _predict(self, task: Any, control: Control) -> dict[str, Any]:
+        """Return a task's prediction. Errors: of any kind, for a task without one."""
         data = task.get("data") if isinstance(task, dict) else None
         if not isinstance(data, dict):
-            raise InputError("a task without data")
-        nothing = {"model_version": self.version, "score": 0.0, "result": []}
+            raise InputError("it has no data")
+        path, sha256 = image_of(data, control, "its data")
         with self.lock:
-            blob = self._blob(*image_of(data, control, "a task"))
-            if blob is None:
-                return nothing
-            try:
-                probs = self.single.predict(blob)
-            except UnreadableImageError:
-                return nothing
-        best = int(probs.argmax())
-        said = control.said(self.single.trained.classes[best])
+            probs = self.single.predict(self._blob(path, sha256))
+            best = int(probs.argmax())
+            klass = self.single.trained.classes[best]
+        said = control.said(klass)
         if said is None:
-            return nothing
+            raise InputError(f"the labelling configuration has no choice for the class '{klass}'")
         return prediction(said, round(float(probs[best]), 6), self.version, (control.from_name, control.to_name))
 
-    def _blob(self, path: str, sha256: str) -> bytes | None:
-        """Return an image's bytes, if the folder has it, and its content is the task's."""
+    def _blob(self, path: str, sha256: str) -> bytes:
+        """Return the bytes of the image that a task means. Errors: UnreadableImageError where there is none."""
         for _ in range(2):
             image = self.finder.find(path, sha256)
             if image is not None:
-                try:
-                    blob = read_inside(self.source.folder, image.path)
-                except UnreadableImageError:
-                    return None
+                blob = read_inside(self.source.folder, image.path)
                 if not sha256 or hashlib.sha256(blob).hexdigest() == sha256:
                     return blob
             if not sha256 or self.hashed:
-                return None
+                break
             self._hash_all()
-        return None
+        raise UnreadableImageError(f"its image is not in {self.source.folder.name}: {path[:200] or sha256}")
 
     def _hash_all(self) -> None:
         """Read every image once: a task names one by its content, and it is not where its path says."""
@@ -178,7 +191,7 @@ def make_app(backend: Backend, hosts: frozenset[str] | None = None, password: st
         if not isinstance(tasks, list) or len(tasks) > TASKS:
             raise InputError(f"tasks: a list of at most {TASKS:,} is needed")
         control = backend.configure(body.get("label_config"))
-        results = await run_in_threadpool(lambda: [backend.predict(task, control) for task in tasks])
+        results = await run_in_threadpool(backend.predict, tasks, control)
         return {"results": results, "model_version": backend.version}
 
     @app.post("/webhook")

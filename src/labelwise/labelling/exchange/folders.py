@@ -47,17 +47,17 @@ class Names:
 
 
 def write(job: Job, folder: Path) -> str:
-    """Write train/CLASS/NAME and test/CLASS/NAME, copies without metadata."""
+    """Write train/CLASS/NAME and test/CLASS/NAME, copies without metadata; each side has a folder for every class."""
     labelled = Labelled(job.snapshot)
     folders = _class_folders(job, folder)
     names: dict[str, Names] = {}
     count = 0
     for image, klass, side, blob, extension in labelled.cleaned():
-        target = _place(folder / side / folders[klass], names)
+        target = _place(folder / side, folders, klass, names)
         stem = os.path.splitext(image.path)[0].replace("/", "__")
         (target / names[str(target)].take(stem, extension)).write_bytes(blob)
         count += 1
-    return f"{count:,} pictures without metadata{labelled.note()}"
+    return f"{count:,} pictures without metadata{labelled.note()}{_empty(folder, folders)}"
 
 
 def write_links(job: Job, folder: Path) -> str:
@@ -72,11 +72,12 @@ def write_links(job: Job, folder: Path) -> str:
         if os.path.commonpath([root, original]) != root or not os.path.isfile(original):
             labelled.left_out.append((image.path, "there is no such file in the folder"))
             continue
-        target = _place(folder / side / folders[klass], names)
+        target = _place(folder / side, folders, klass, names)
         stem, extension = os.path.splitext(image.path)
         os.symlink(os.path.join(root, image.path), target / names[str(target)].take(stem.replace("/", "__"), extension))
         count += 1
-    return f"{count:,} links to the originals, which keep their metadata: nothing was copied{labelled.note()}"
+    note = labelled.note() + _empty(folder, folders)
+    return f"{count:,} links to the originals, which keep their metadata: nothing was copied{note}"
 
 
 def _class_folders(job: Job, folder: Path) -> dict[str, str]:
@@ -90,7 +91,23 @@ def _class_folders(job: Job, folder: Path) -> dict[str, str]:
     return folders
 
 
-def _place(target: Path, names: dict[str, Names]) -> Path:
-    target.mkdir(parents=True, exist_ok=True)
+def _place(side: Path, folders: dict[str, str], klass: str, names: dict[str, Names]) -> Path:
+    """Return a class's folder; a side has one for every class, since readers number the folders that they find."""
+    if not side.is_dir():
+        for below in folders.values():
+            (side / below).mkdir(parents=True)
+    target = side / folders[klass]
     names.setdefault(str(target), Names())
     return target
+
+
+def _empty(folder: Path, folders: dict[str, str]) -> str:
+    """Return a sentence on class folders without pictures, or nothing."""
+    sides = (side for side in sorted(folder.iterdir()) if side.is_dir())
+    empty = [
+        f"{side.name}/{below}" for side in sides for below in folders.values() if not any((side / below).iterdir())
+    ]
+    if not empty:
+        return ""
+    shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+    return f"; without pictures, there so that both sides number the classes alike (allow_empty=True): {shown}"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from labelwise.config import Learner
 from labelwise.errors import InputError
-from labelwise.labelling.exchange.trained import Trained, fit, training_labels
+from labelwise.labelling.exchange.trained import OPEN_THE_PAGE, Trained, fit, training_labels
 from labelwise.labelling.preparation import embeddings_folder
 from labelwise.labelling.project import Project, Settings
 from labelwise.labelling.snapshot import Snapshot
@@ -28,6 +28,8 @@ def read_only(home: Path, db: str | None = None) -> Iterator[Project]:
         raise InputError(f"there is no labelling project in {home}; give the folder that labelwise label made")
     store = ProjectStore(home / "project.db", read_only=True) if db is None else ProjectStore(db)
     try:
+        if not store.exists():
+            raise InputError(f"there is no labelling project in {store.name}; give the one that labelwise label made")
         row = store.project()
         yield Project(Path(row["folder"]), home, store, Settings(**row["settings"]))
     finally:
@@ -51,9 +53,7 @@ def _fitted(snapshot: Snapshot, cache: Path, settings: Settings) -> tuple[Traine
     features, small = _embeddings(cache, backbone)
     missing = int((indices >= len(features)).sum())
     if missing:
-        raise InputError(
-            f"{missing:,} labelled images are not embedded yet; open the page (labelwise label) until that is done"
-        )
+        raise InputError(f"{missing:,} labelled images are not embedded yet; {OPEN_THE_PAGE}")
     usable = np.array([i.id - 1 for i in snapshot.images if i.status == "ok" and i.id <= len(features)], np.int64)
     fitted = fit(features, usable, indices, labels, len(snapshot.classes), settings.seed)
     name = f"probe on {len(indices):,} labels"

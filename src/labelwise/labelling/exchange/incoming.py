@@ -71,13 +71,19 @@ def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image],
     older = 0
     test = [image.id for path, sha in found.test if (image := finder.find(path, sha)) is not None]
     fresh = {i for i in test if i not in board.stacks}  # what was labelled for another reason never joins the slice
-    for answer in found.answers:
-        image = finder.find(answer.path, answer.sha256)
+    placed = [(answer, finder.find(answer.path, answer.sha256)) for answer in found.answers]
+    drawn = {image.id for answer, image in placed if image is not None and answer.purpose != "review"}
+    for answer, image in placed:
         if image is None:
             nowhere[answer.path or answer.sha256] = None
-        elif (event := _event(trial, answer, image, image.id in fresh)).uuid in board.uuids:
             continue
-        elif (stale := _holds(board, event)) is not None:
+        purpose = "test" if image.id in fresh else "import"
+        if answer.purpose == "review" and (purpose == "import" or image.id in drawn):
+            purpose = "review"  # but where all are reviews, the first one says that it is of the test slice
+        drawn.add(image.id)
+        if (event := _event(trial, answer, image, purpose)).uuid in board.uuids:
+            continue
+        if (stale := _holds(board, event)) is not None:
             older += stale
         else:
             take(event, answer.where or str(file))
@@ -114,11 +120,10 @@ def _class_id(board: Board, name: str) -> int | None:
     return None if event is None or event.klass is None else board.resolved(event.klass)
 
 
-def _event(board: Board, answer: Answer, image: Image, is_test: bool) -> Event:
+def _event(board: Board, answer: Answer, image: Image, purpose: str) -> Event:
     klass = _class_id(board, answer.label) if answer.kind == "label" else None
     numbers = (repr(answer.seconds), str(answer.round))
     said = (image.path, answer.annotator, answer.kind, answer.label, answer.time, *numbers)
-    purpose = "review" if answer.purpose == "review" else "test" if is_test else "import"
     return Event(
         str(uuid5(OURS, "\x1f".join(said))), answer.kind, answer.annotator, image.id, klass, purpose=purpose,
         round=answer.round, seconds=answer.seconds, time=answer.time,

@@ -12,7 +12,7 @@ from labelwise.arrays import Indices, Labels
 from labelwise.config import Learner
 from labelwise.data.images import ImageSet, Inspection, Progress
 from labelwise.data.splits import groups_of
-from labelwise.errors import InputError, nearest
+from labelwise.errors import InputError
 from labelwise.labelling.board import Board
 from labelwise.labelling.exchange import model, sheet
 from labelwise.labelling.exchange.incoming import incoming
@@ -24,7 +24,7 @@ from labelwise.models.embeddings import embed_dataset
 from labelwise.models.learner import Dropout
 from labelwise.models.probe import FittedProbe
 from labelwise.seeds import integer
-from labelwise.strategies import STRATEGIES, run_strategy
+from labelwise.strategies import STRATEGIES, check_picks, run_strategy
 
 PICKED = ("rank", "path", "label", "probability", "why")
 PREDICTED = ("path", "label", "probability")
@@ -40,8 +40,7 @@ def pick(
     one is. Errors: InputError for unusable files, and for fewer than two labelled classes where the strategy needs a
     model.
     """
-    if strategy not in STRATEGIES:
-        raise InputError(f"--strategy: '{strategy}' is not a strategy{nearest(strategy, STRATEGIES)}")
+    check_picks(strategy)
     found = sheet.read(labels)
     images, seen, left_out = folder_images(folder, progress)
     known = [Image(i, str(path), 0, 0, "ok") for i, path in enumerate(images.names, 1)]

@@ -54,9 +54,9 @@ def serve(
     say: Callable[[str], None],
 ) -> None:
     """Serve; port: 0 for a free one; remote: the name or address for other machines, with a password, or None."""
+    backend = Backend(source, load)
     listener = bind(remote or LOOPBACK, port)
     port = listener.getsockname()[1]
-    backend = Backend(source, load)
     names = (in_address(remote),) if remote else HERE
     hosts = frozenset(f"{name}:{port}" for name in names)
     config = uvicorn.Config(

@@ -26,17 +26,22 @@ META = "labelwise"
 
 
 def write(job: Job, folder: Path) -> str:
-    """Write tasks.json and config.xml."""
+    """Write tasks.json and config.xml, without files that nobody can see, unless somebody answered for them once."""
     snapshot = job.snapshot
     test = set(snapshot.test)
-    tasks = [_task(snapshot, test, number, image) for number, image in enumerate(by_path(snapshot), 1)]
+    images = by_path(snapshot)
+    shown = [image for image in images if image.status in ("new", "ok") or answers_for(snapshot, image)]
+    tasks = [_task(snapshot, test, number, image) for number, image in enumerate(shown, 1)]
     (folder / CONFIG).write_text(config_of(snapshot.classes), encoding="utf-8")
     with (folder / TASKS).open("w", encoding="utf-8") as file:
         json.dump(tasks, file, ensure_ascii=False, indent=1)
     answers, guesses = (sum(len(task[key]) for task in tasks) for key in ("annotations", "predictions"))
+    gone = len(images) - len(shown)
+    left_out = f"; {gone:,} files that cannot be read or are missing were left out" if gone else ""
     return (
-        f"{TASKS} and {CONFIG}: {len(tasks):,} tasks, {answers:,} annotations, {guesses:,} predictions; Label Studio "
-        f"reads the images themselves as local files, from a document root that is the parent of {snapshot.folder.name}"
+        f"{TASKS} and {CONFIG}: {len(tasks):,} tasks, {answers:,} annotations, {guesses:,} predictions{left_out}; "
+        "Label Studio reads the images themselves as local files, from a document root that is the parent of "
+        f"{snapshot.folder.name}"
     )
 
 

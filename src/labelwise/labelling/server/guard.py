@@ -6,9 +6,11 @@ import hmac
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from html import escape
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.exceptions import HTTPException
 
@@ -24,8 +26,16 @@ POLICY = (
 HEADERS = {
     "content-security-policy": POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
     "x-frame-options": "DENY", "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin", "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }  # fmt: skip
+OPENER = {"cross-origin-opener-policy": "same-origin"}
+"""Browsers take it over HTTPS and from loopback, and complain of it elsewhere."""
+REFUSED = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>labelwise</title></head>
+<body><h1>labelwise</h1><p>This page cannot be shown: {}.</p></body></html>
+"""
+"""What a browser shows where a request is refused."""
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -62,18 +72,19 @@ class Guard:
         if scope["type"] != "http":  # there are no web sockets here
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        strict = {**HEADERS, **(OPENER if _is_trustworthy(scope, headers) else {})}
         if scope["method"] == "GET" and scope["path"] == "/" and scope["query_string"] and self._host(headers):
             given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
             if not self.access.password and self.access.knows(given):
-                await _answer(send, 303, "", {"location": "/", "set-cookie": self.access.set_cookie()})
+                await _answer(send, 303, "", {**strict, "location": "/", "set-cookie": self.access.set_cookie()})
                 return
         status, problem = self._refusal(scope, headers)
         if status == 401 and scope["path"] == "/" and self.access.password:
-            await _answer(send, 303, "", {"location": "/login"})
+            await _answer(send, 303, "", {**strict, "location": "/login"})
         elif status:
-            await _answer(send, status, problem, {})
+            await _answer(send, status, problem, strict, page="text/html" in headers.get("accept", ""))
         else:
-            await self._through(scope, receive, send)
+            await self._through(scope, receive, send, strict)
 
     def _host(self, headers: dict[str, str]) -> bool:
         return headers.get("host", "") in self.access.hosts
@@ -105,8 +116,8 @@ class Guard:
             return 413, TOO_LARGE
         return 0, ""
 
-    async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on with a limit on its body, and its answer back with our headers."""
+    async def _through(self, scope: Scope, receive: Receive, send: Send, strict: dict[str, str]) -> None:
+        """Pass a request on with a limit on its body, and its answer back with strict headers."""
         size = 0
 
         async def counted() -> MutableMapping[str, Any]:
@@ -119,8 +130,8 @@ class Guard:
 
         async def guarded(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                kept = [(name, value) for name, value in message["headers"] if name.decode().lower() not in HEADERS]
-                message["headers"] = kept + [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                kept = [(name, value) for name, value in message["headers"] if name.decode().lower() not in strict]
+                message["headers"] = kept + [(name.encode(), value.encode()) for name, value in strict.items()]
             await send(message)
 
         await self.app(scope, counted, guarded)
@@ -134,15 +145,25 @@ def _cookie(headers: dict[str, str], name: str) -> str:
     return found.value if found else ""
 
 
-async def _answer(send: Send, status: int, problem: str, more: dict[str, str]) -> None:
-    body = json.dumps({"error": problem}).encode() if problem else b""
+def _is_trustworthy(scope: Scope, headers: dict[str, str]) -> bool:
+    """Return whether a browser takes the address for a secure one: HTTPS, or this machine itself."""
+    try:
+        name = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        return scope.get("scheme") == "https" or name == "localhost" or ip_address(name).is_loopback
+    except ValueError:  # a name
+        return False
+
+
+async def _answer(send: Send, status: int, problem: str, more: dict[str, str], page: bool = False) -> None:
+    """Answer without the app: with nothing, or the problem as JSON, or as a page for people."""
+    text = REFUSED.format(escape(problem)) if page else json.dumps({"error": problem})
+    body = text.encode() if problem else b""
     headers = {
-        **HEADERS,
-        "content-type": "application/json",
+        **more,
+        "content-type": "text/html; charset=utf-8" if page else "application/json",
         "content-length": str(len(body)),
         "cache-control": "no-store",
     }
-    headers |= more
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
