@@ -370,6 +370,23 @@ def test_classes_change_while_people_label(server: Server) -> None:
     assert (double.status_code, "a class 'fox' already" in double.json()["error"]) == (409, True)
 
 
+def test_a_merge_can_be_taken_back(server: Server) -> None:
+    def change(**body: Any) -> httpx.Response:
+        return server.post("/api/classes", {"annotator": "me", "uuid": str(uuid4()), **body})
+
+    assert server.get("/api/state", annotator="me")["merge"] is None
+    server.post("/api/answers", server.label(1, 1))
+    change(kind="merge", **{"class": 1, "into": 0})
+    offer = server.get("/api/state", annotator="ben")["merge"]
+    assert (offer["class"], offer["name"], offer["into"], offer["into_name"]) == (1, "dog", 0, "cat")
+    answer = change(kind="unmerge", annotator="ben", undoes=offer["uuid"])
+    assert answer.json()["classes"] == [{"id": 0, "name": "cat", "count": 0}, {"id": 1, "name": "dog", "count": 1}]
+    assert server.get("/api/state", annotator="me")["merge"] is None
+    assert server.project.snapshot().board.labels == {1: 1}, "also after a restart"
+    again = change(kind="unmerge", undoes=offer["uuid"])
+    assert (again.status_code, "taken back already" in again.json()["error"]) == (409, True)
+
+
 def test_disagreements_wait_for_a_decision(server: Server) -> None:
     for who, klass in (("anna", 0), ("ben", 1)):
         server.post("/api/answers", server.label(4, klass, who))

@@ -20,6 +20,7 @@ class Board:
         self.images = images
         self.names: dict[int, str] = {}
         self.merged: dict[int, int] = {}
+        self.merges: dict[str, Event] = {}  # by uuid, in their order: those that were not taken back
         self.uuids: dict[str, Event] = {}
         self.undone: set[str] = set()
         self.stacks: dict[int, dict[str, list[Event]]] = defaultdict(dict)
@@ -114,6 +115,9 @@ class Board:
             raise InputError("that answer was taken back already")
 
     def _check_classes(self, event: Event) -> None:
+        if event.kind == "class-unmerged":
+            self._check_unmerge(event)
+            return
         if event.kind == "class-added":
             if event.klass is None or event.klass in self.names:
                 raise InputError("a new class needs a new id")
@@ -126,7 +130,17 @@ class Board:
         name = event.name or ""
         if not name.strip() or name != name.strip() or printable(name) != name or len(name) > LONGEST_NAME:
             raise InputError(f"a class name has 1 to {LONGEST_NAME} characters on one line, no space at its ends")
-        for other in (self.names[k] for k in self.classes if k != event.klass):
+        self._check_free(name, event.klass)
+
+    def _check_unmerge(self, event: Event) -> None:
+        merge = self.merges.get(event.undoes or "")
+        if merge is None or merge.klass is None:
+            raise InputError("there is no such merge to take back, or it was taken back already")
+        self._check_free(self.names[merge.klass], merge.klass)
+
+    def _check_free(self, name: str, klass: int | None) -> None:
+        """Refuse a name that another class has."""
+        for other in (self.names[k] for k in self.classes if k != klass):
             if name.casefold() == other.casefold():  # folders of both would be one on many disks
                 only_case = "" if name == other else "; names must differ in more than capital letters"
                 raise InputError(f"there is a class '{other}' already{only_case}")
@@ -158,6 +172,9 @@ class Board:
         self._settle(target.image)
 
     def _change_classes(self, event: Event) -> None:
+        if event.kind == "class-unmerged":
+            self._unmerge(self.merges.pop(event.undoes or ""))
+            return
         assert event.klass is not None
         if event.kind == "class-added":  # what fitted no class may fit the new one
             self._ask_again(Change(event.seq, frozenset({None})))
@@ -169,6 +186,15 @@ class Board:
             return
         assert event.into is not None
         self.merged[event.klass] = event.into
+        self.merges[event.uuid] = event
+        for image in list(self.stacks):
+            self._settle(image)
+
+    def _unmerge(self, merge: Event) -> None:
+        """Bring a class back with the labels that named it, and ask no more what its merge asked."""
+        assert merge.klass is not None
+        del self.merged[merge.klass]
+        self.changes = [change for change in self.changes if change.seq != merge.seq]
         for image in list(self.stacks):
             self._settle(image)
 

@@ -46,6 +46,7 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
                 "strategy": settings.strategy, "backbone": settings.backbone,
             },
             "classes": [{"id": k, "name": board.names[k], "count": counts[k]} for k in board.classes],
+            "merge": _merge(board),
             "phase": phase(desk, annotator),
             "done": done, "goal": settings.budget * settings.overlap,
             "waiting": sum(labels < settings.overlap for labels in given),
@@ -64,6 +65,16 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
             "review": len(board.disagreements()),
             "problem": desk.problem, "version": desk.version,
         }  # fmt: skip
+
+
+def _merge(board: Board) -> dict[str, Any] | None:
+    """Return the last merge that can be taken back."""
+    last = next(reversed(board.merges.values()), None)
+    if last is None or last.klass is None:
+        return None
+    into = board.resolved(last.klass)
+    return {"uuid": last.uuid, "class": last.klass, "name": board.names[last.klass], "into": into,
+            "into_name": board.names[into]}  # fmt: skip
 
 
 def _labels(board: Board, image: int) -> int:
