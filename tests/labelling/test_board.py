@@ -213,9 +213,7 @@ def test_a_decision_asks_nobody_any_more() -> None:
     assert (made.again(), made.labels) == ([], {1: 1})
 
 
-kinds = st.sampled_from(
-    ("label", "unsure", "skip", "undo", "class-added", "class-renamed", "class-merged", "class-unmerged")
-)
+kinds = st.sampled_from(KINDS)
 
 
 @given(
