@@ -11,6 +11,7 @@ from tests.labelling.conftest import photos, said
 from labelwise.database import now
 from labelwise.errors import InputError
 from labelwise.labelling.board import Board
+from labelwise.labelling.desk import Desk
 from labelwise.labelling.events import Event
 from labelwise.labelling.project import Project, made_or_opened, opened, random_slice, slice_size
 from pictures import encoded, picture, write
@@ -28,6 +29,37 @@ def test_a_project_is_made_once_and_opened_again(tmp_path: Path) -> None:
         assert (second.settings.budget, second.settings.slice) == (12, first.settings.slice)
     with opened(home) as third:
         assert third.settings == second.settings
+
+
+def test_a_budget_that_was_set_on_the_page_outlives_the_same_command(tmp_path: Path) -> None:
+    folder, home = photos(tmp_path / "photos"), tmp_path / "home"
+
+    def budget(**changes: int) -> int:
+        with made_or_opened(folder, home, None, ["cat", "dog"], changes) as project:
+            return project.settings.budget
+
+    assert budget(budget=10) == 10
+    with opened(home) as project:
+        project.set(budget=25)
+    assert budget(budget=10) == budget() == 25, "as before: what was set later holds"
+    assert budget(budget=12) == budget(budget=12) == 12, "another number counts"
+    with opened(home) as project:
+        seq = Board(30, project.store.events()).seq
+        project.store.append([said(image).at(seq + image, now()) for image in range(1, 9)])
+    with pytest.raises(InputError, match=r"--budget 7: 8 images are labelled already; give that many or more"):
+        budget(budget=7)
+    assert budget(budget=8) == 8
+
+
+def test_settings_that_cannot_be_written_are_not_half_there(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise InputError("database or disk is full")
+
+    monkeypatch.setattr(project.store, "set_settings", full)
+    desk = Desk(project)
+    with pytest.raises(InputError, match="disk is full"):
+        desk.set_budget(25)
+    assert (desk.project.settings.budget, desk.plan.budget) == (20, 20)
 
 
 def test_the_same_command_brings_no_renamed_class_back(tmp_path: Path) -> None:

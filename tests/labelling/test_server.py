@@ -405,6 +405,11 @@ def test_added_images_and_a_larger_budget_are_taken_in(server: Server, monkeypat
     assert server.post("/api/settings", {"budget": 25}).status_code == 200
     assert server.get("/api/state", annotator="me")["project"]["budget"] == 25
     assert server.post("/api/settings", {"budget": 0}).status_code == 422
+    for image in (1, 2, 3):
+        server.post("/api/answers", server.label(image))
+    low = server.post("/api/settings", {"budget": 2})
+    assert low.json() == {"error": "a budget of 2: 3 images are labelled already; give that many or more"}
+    assert (low.status_code, server.get("/api/state", annotator="me")["project"]["budget"]) == (409, 25)
 
 
 def test_a_killed_servers_project_opens_with_all_that_was_said(project: Project) -> None:

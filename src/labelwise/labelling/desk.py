@@ -21,7 +21,7 @@ from labelwise.labelling.holds import Holds
 from labelwise.labelling.jobs import ask, enough_news, training_job
 from labelwise.labelling.messages import Job, Judged, Picked, Work
 from labelwise.labelling.offers import TRAINING, Offer, Plan, offers
-from labelwise.labelling.project import Project, random_slice
+from labelwise.labelling.project import Project, check_budget, random_slice
 from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.store import Image
 
@@ -239,8 +239,9 @@ class Desk:
             return added, missing
 
     def set_budget(self, budget: int) -> None:
-        """Change the number of labels that are to be bought."""
+        """Change the number of labels that are to be bought. Errors: InputError, and nothing is changed."""
         with self.lock:
+            check_budget(budget, len(self.board.bought), "a budget of")
             self.project.set(budget=budget)
             self.plan.budget = budget
             self.version += 1

@@ -40,11 +40,13 @@ OURS = frozenset({"cache", "exports", *(f"project.db{end}" for end in ("", "-wal
 class Settings:
     """What a project was asked to do. budget: labels, the test slice's included; slice: images in it, for good;
 
-    overlap: people an image; suggest: a zero-shot model (clip or file:PATH) for the first suggestions, or ""; id: tells
-    projects apart in a browser's storage; port: where the page was served last.
+    given: the budget that the command line gave last, 0 for none; overlap: people an image; suggest: a zero-shot model
+    (clip or file:PATH) for the first suggestions, or ""; id: tells projects apart in a browser's storage; port: where
+    the page was served last.
     """
 
     budget: int = 200
+    given: int = 0
     slice: int = 0
     strategy: str = "margin"
     overlap: int = 1
@@ -73,9 +75,10 @@ class Project:
         return self.home / "cache"
 
     def set(self, **changes: Any) -> None:
-        """Change settings, and record them."""
-        self.settings = replace(self.settings, **changes)
-        self.store.set_settings(asdict(self.settings))
+        """Record settings that change, and change them. Errors: InputError when nothing could be written."""
+        settings = replace(self.settings, **changes)
+        self.store.set_settings(asdict(settings))
+        self.settings = settings
 
     def rescan(self) -> tuple[int, int]:
         """Take in images that were added to the folder and note those that are gone; return how many of each."""
@@ -157,7 +160,9 @@ def made_or_opened(
             if not new:
                 _check_new(classes, found, images, changes.get("suggest", ""))
             settings = Settings(**changes)
-            settings = replace(settings, id=uuid4().hex, slice=slice_size(settings.budget, len(found)))
+            settings = replace(
+                settings, id=uuid4().hex, given=changes.get("budget", 0), slice=slice_size(settings.budget, len(found))
+            )
             store.create(os.path.abspath(images), version("labelwise"), asdict(settings))
         row = store.project()
         project = Project(Path(os.path.abspath(images)), home, store, Settings(**row["settings"]))
@@ -193,8 +198,21 @@ def _reopen(project: Project, folder: str, changes: dict[str, Any]) -> None:
     for name in ("seed", "backbone", "weights"):
         if name in changes and changes[name] != now[name]:
             raise InputError(f"--{name}: the project was made with {now[name]}, and that cannot change")
+    budget = changes.get("budget", now["given"])
+    if budget == now["given"]:  # the same command again: what was set on the page since holds
+        changes = {name: value for name, value in changes.items() if name != "budget"}
+    else:
+        if budget < now["budget"]:
+            check_budget(budget, len(project.snapshot().board.bought), "--budget")
+        changes = {**changes, "given": budget}
     if {**now, **changes} != now:
         project.set(**changes)
+
+
+def check_budget(budget: int, labelled: int, what: str) -> None:
+    """Refuse a budget below the images that are labelled already. Errors: InputError."""
+    if budget < labelled:
+        raise InputError(f"{what} {budget:,}: {labelled:,} images are labelled already; give that many or more")
 
 
 def _add_classes(project: Project, classes: Sequence[str]) -> None:
