@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from labelwise.errors import InputError, printable
 from labelwise.labelling.events import ANSWERS, CLASS_CHANGES, KINDS, PURPOSES, Event
@@ -27,6 +28,7 @@ class Board:
         self.labels: dict[int, int] = {}  # image -> the class that holds, a class id that was not merged away
         self.bought: set[int] = set()  # images that somebody labelled, agreed on or not
         self.log: list[Event] = []
+        self.spelt: dict[str, str] = {}  # a name in small letters -> as it was spelt first
         self.people: dict[str, list[Event]] = defaultdict(list)  # each one's answers in their order, undone ones too
         self.changes: list[Change] = []
         self.asked: dict[int, set[str]] = {}  # image -> people whom a change of classes asks for it again
@@ -38,6 +40,10 @@ class Board:
     def classes(self) -> list[int]:
         """Class ids in their order, without those that were merged into others."""
         return [klass for klass in self.names if klass not in self.merged]
+
+    def person(self, name: str) -> str:
+        """Return the spelling that a person appeared with first: names that differ only in capitals are one person."""
+        return self.spelt.setdefault(name.casefold(), name)
 
     def resolved(self, klass: int) -> int:
         """Return the class that a class id means now."""
@@ -95,6 +101,23 @@ class Board:
         else:
             self._check_answer(event)
 
+    def check_decision(self, event: Event) -> None:
+        """Refuse a review of what somebody else has decided otherwise, unless it says that it replaces that decision.
+
+        It is no part of `check`: a file may bring several decisions. Errors: InputError that says who decided what.
+        """
+        if event.purpose != "review" or event.image is None:
+            return
+        answers, asked = self._standing(event.image)
+        decided = [e for e in answers.values() if e.purpose == "review" and e.klass is not None]
+        last = max(decided, key=lambda e: e.seq, default=None)
+        if last is None or last.klass is None or last.annotator in {*asked, self.person(event.annotator)}:
+            return
+        klass = self.resolved(last.klass)
+        if event.undoes != last.uuid and (event.klass is None or self.resolved(event.klass) != klass):
+            name = self.names[klass]
+            raise InputError(f"{last.annotator} has decided it already, as {name}; nothing was changed")
+
     def _check_answer(self, event: Event) -> None:
         if event.image is None or not 1 <= event.image <= self.images:
             raise InputError(f"there is no image {event.image}")
@@ -109,7 +132,7 @@ class Board:
         target = self.uuids.get(event.undoes or "")
         if target is None or target.kind not in ANSWERS:
             raise InputError("there is no such answer to take back")
-        if target.annotator != event.annotator:
+        if target.annotator.casefold() != event.annotator.casefold():
             raise InputError(f"that answer is {target.annotator}'s; only they can take it back")
         if target.uuid in self.undone:
             raise InputError("that answer was taken back already")
@@ -147,6 +170,8 @@ class Board:
 
     def apply(self, event: Event) -> None:
         """Take an event in; it was checked."""
+        if (name := self.person(event.annotator)) != event.annotator:  # from a file, or of an older version
+            event = replace(event, annotator=name)
         self.seq = max(self.seq, event.seq)
         self.uuids[event.uuid] = event
         self.log.append(event)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,7 @@ class Desk:
                 try:
                     event = self._numbered(event)  # noqa: PLW2901
                     self.board.check(event)
+                    self.board.check_decision(event)
                 except InputError as error:
                     refused.append({"uuid": event.uuid, "reason": str(error)})
                     continue
@@ -90,7 +91,7 @@ class Desk:
                 self.project.store.append(fresh)
             except InputError as error:
                 self._not_written(error)
-                self.board = self.plan.board = Board(len(self.images), self.board.log[:known])
+                self._replay(self.board.log[:known])
                 self.unsure = True
                 raise
             if fresh and self.problem == self.full:
@@ -101,16 +102,21 @@ class Desk:
     def _read_again(self) -> None:
         """After a write that failed, take what the store holds: a commit may have reached it all the same."""
         if self.unsure:
-            self.board = self.plan.board = Board(len(self.images), self.project.store.events())
+            self._replay(self.project.store.events())
             self.unsure = False
+
+    def _replay(self, events: Sequence[Event]) -> None:
+        before, self.board = self.board, Board(len(self.images), events)
+        self.board.spelt = before.spelt | self.board.spelt
+        self.plan.board = self.board
 
     def _not_written(self, error: InputError) -> None:
         self.problem = self.full = str(error)
 
     def _numbered(self, event: Event) -> Event:
         if event.kind == "class-added" and event.klass is None:
-            event = Event(**{**asdict(event), "klass": len(self.board.names)})
-        return event.at(self.board.seq + 1, now())
+            event = replace(event, klass=len(self.board.names))
+        return replace(event, annotator=self.board.person(event.annotator)).at(self.board.seq + 1, now())
 
     def _after(self, fresh: Sequence[Event]) -> None:
         """Do what follows from new events: free the images, train again where it is time."""
@@ -123,9 +129,15 @@ class Desk:
         self.version += 1
         self._train()
 
-    def next(self, annotator: str, count: int, have: Sequence[int]) -> list[Offer]:
-        """Return images for a person to label next; what they `have` already stays with them and is left out."""
+    def next(self, annotator: str, count: int, have: Sequence[int], was: str = "") -> list[Offer]:
+        """Return images for a person to label next; what they `have` already stays with them and is left out.
+
+        was: the name that they had until now, whose images are free again.
+        """
         with self.lock:
+            annotator = self.board.person(annotator)
+            if was and was.casefold() != annotator.casefold():
+                self.holds.keep((), self.board.person(was))
             self.holds.keep(have, annotator)
             found: list[Offer] = []
             seen = set(have)
@@ -175,6 +187,7 @@ class Desk:
         They stay with the person as offers do; what others have is left out, and there are no more than the budget has.
         """
         with self.lock:
+            annotator = self.board.person(annotator)
             if self.probs is None:
                 return []
             columns = [i for i, k in enumerate(self.columns) if self.board.resolved(k) == klass]
@@ -296,7 +309,7 @@ class Desk:
     def _changed(self, changes: Sequence[dict[str, Any]]) -> None:
         for change in changes:
             kept = {key: value for key, value in change.items() if key != "look"}
-            self.images[change["id"] - 1] = Image(**{**asdict(self.images[change["id"] - 1]), **kept})
+            self.images[change["id"] - 1] = replace(self.images[change["id"] - 1], **kept)
             image = self.images[change["id"] - 1]
             self.plan.usable[image.id - 1] = image.status in ("new", "ok")
             self.plan.groups[image.id - 1] = image.grp or image.id

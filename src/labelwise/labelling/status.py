@@ -30,6 +30,7 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
     """Return the state of a project for one person: see the server's documentation of /api/state."""
     with desk.lock:
         board, plan, settings = desk.board, desk.plan, desk.project.settings
+        annotator = board.person(annotator)
         counts = Counter(board.labels.values())
         took = seconds_per_label(board)
         given = [_labels(board, image) for image in board.bought]
@@ -45,6 +46,7 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
                 "unreadable": sum(image.status == "unreadable" for image in desk.images), "overlap": settings.overlap,
                 "strategy": settings.strategy, "backbone": settings.backbone,
             },
+            "annotator": annotator,
             "classes": [{"id": k, "name": board.names[k], "count": counts[k]} for k in board.classes],
             "merge": _merge(board),
             "phase": phase(desk, annotator),
@@ -109,10 +111,8 @@ def phase(desk: Desk, annotator: str, empty: bool = False) -> str:
 
     empty: they have no image, and none could be offered.
     """
-    bought = desk.board.bought
-    spent = len(bought) >= desk.plan.limit()
-    open_ = (o for o in offers(desk.plan, annotator) if not spent or o.image in bought or o.purpose not in BUYING)
-    first = next(open_, None)
+    spent = len(desk.board.bought) >= desk.plan.limit()
+    first = _first(desk, annotator)
     if first is not None and empty:
         return "nothing"
     if first is None:
@@ -120,6 +120,24 @@ def phase(desk: Desk, annotator: str, empty: bool = False) -> str:
     if first.purpose in ("test", "again"):
         return "test" if first.purpose == "test" else "train"
     return "checks" if spent else "train"
+
+
+def _first(desk: Desk, annotator: str) -> Offer | None:
+    """Return what a person would be offered first if nobody else held anything."""
+    bought = desk.board.bought
+    spent = len(bought) >= desk.plan.limit()
+    found = offers(desk.plan, desk.board.person(annotator))
+    return next((o for o in found if not spent or o.image in bought or o.purpose not in BUYING), None)
+
+
+def waiting(desk: Desk, annotator: str) -> dict[str, Any]:
+    """Return what a person with nothing to do waits for: who holds how many images; checks: nothing but checks is left."""
+    with desk.lock:
+        held = desk.holds.of_others(desk.board.person(annotator))
+        first = _first(desk, annotator)
+        images = set().union(*held.values()) if held else set()
+        checks = first is not None and first.purpose == "check"
+        return {"people": sorted(held, key=str.casefold), "images": len(images), "checks": checks}
 
 
 def _anything_left(desk: Desk) -> bool:
@@ -174,7 +192,7 @@ def _picked(desk: Desk, image: int) -> str:
 def history(desk: Desk, annotator: str, count: int) -> list[dict[str, Any]]:
     """Return a person's last answers that were not taken back, newest first; given: the label that stood before one."""
     with desk.lock:
-        kept = [e for e in desk.board.history(annotator) if e.kind in ANSWERS][-count:]
+        kept = [e for e in desk.board.history(desk.board.person(annotator)) if e.kind in ANSWERS][-count:]
         return [
             {
                 "uuid": e.uuid,
