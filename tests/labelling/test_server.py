@@ -17,8 +17,10 @@ from tests.labelling.served import TOKEN, app
 from tests.labelling.test_decoding import bomb
 
 from labelwise.labelling.desk import Desk
+from labelwise.labelling.offers import Offer
 from labelwise.labelling.project import Project, opened
 from labelwise.labelling.server.guard import LARGEST, POLICY
+from labelwise.labelling.status import offered
 from labelwise.labelling.store import ProjectStore
 from pictures import encoded, picture, write
 
@@ -326,6 +328,20 @@ def test_a_test_image_has_no_suggestion_whatever_it_is_offered_for(server: Serve
     assert (offer["image"], offer["purpose"], offer["suggestion"]) == (1, "again", None)
 
 
+def test_no_model_suggests_what_it_has_learnt_of_the_image_itself(server: Server) -> None:
+    desk = server.desk
+    for image in desk.plan.test:
+        server.post("/api/answers", server.label(image, image % 2))
+    desk.probs, desk.columns = np.tile(np.array([[0.9, 0.1]], np.float32), (30, 1)), (0, 1)
+    assert server.get("/api/next", annotator="me", n=1)["offers"][0]["suggestion"] is not None
+    server.post("/api/answers", server.label(20, 1, purpose="random"))
+    change = {"annotator": "me", "uuid": str(uuid4()), "kind": "rename", "class": 1, "name": "wolf", "again": True}
+    server.post("/api/classes", change)
+    offers = {o["image"]: o for o in server.get("/api/next", annotator="me", n=9)["offers"]}
+    assert (offers[20]["purpose"], offers[20]["suggestion"]) == ("again", None)
+    assert offered(desk, Offer(20, "random"))["suggestion"] is None, "nor as a second person's first look at it"
+
+
 def test_a_rescan_that_finds_nothing_keeps_the_picks(server: Server) -> None:
     server.desk.plan.picks, server.desk.plan.doubted = [9, 8], {7: (0, 0.9)}
     server.post("/api/rescan", {})
@@ -333,9 +349,6 @@ def test_a_rescan_that_finds_nothing_keeps_the_picks(server: Server) -> None:
 
 
 def test_a_repeat_looks_like_any_other_image(server: Server) -> None:
-    from labelwise.labelling.offers import Offer
-    from labelwise.labelling.status import offered
-
     desk = server.desk
     desk.probs, desk.columns = np.tile(np.array([[0.6, 0.4]], np.float32), (30, 1)), (0, 1)
     repeat, picked = (offered(desk, Offer(9, purpose, 3)) for purpose in ("repeat", "picked"))

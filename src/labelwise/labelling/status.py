@@ -131,7 +131,7 @@ def _first(desk: Desk, annotator: str) -> Offer | None:
 
 
 def waiting(desk: Desk, annotator: str) -> dict[str, Any]:
-    """Return what a person with nothing to do waits for: who holds how many images; checks: nothing but checks is left."""
+    """Return what a person with nothing to do waits for: who holds how many images; checks: only checks are left."""
     with desk.lock:
         held = desk.holds.of_others(desk.board.person(annotator))
         first = _first(desk, annotator)
@@ -151,7 +151,8 @@ def offered(desk: Desk, offer: Offer) -> dict[str, Any]:
     """Return an offer as the page gets it: why this image, the model's suggestion, the label that it has."""
     with desk.lock:
         blind = offer.purpose in BLIND or offer.image in desk.plan.test  # whatever it is offered for now
-        hint = None if blind else desk.suggestion(offer.image)
+        learnt = offer.image in desk.board.bought  # the model would say what somebody has said already
+        hint = None if blind or learnt else desk.suggestion(offer.image)
         given = desk.board.labels.get(offer.image) if offer.purpose in AGAIN else None
         return {
             "image": offer.image, "purpose": offer.purpose, "round": offer.round, "why": _why(desk, offer),
