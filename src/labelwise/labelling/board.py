@@ -14,6 +14,15 @@ from labelwise.labelling.standing import Change, standing
 LONGEST_NAME = 100
 
 
+def check_name(name: str) -> None:
+    """Refuse a text that cannot be a class's name. Errors: InputError."""
+    if not name.strip() or name != name.strip() or printable(name) != name or len(name) > LONGEST_NAME:
+        shown = printable(name[:40]) + ("..." if len(name) > 40 else "")
+        raise InputError(
+            f"'{shown}': a class name has 1 to {LONGEST_NAME} characters on one line, no space at its ends"
+        )
+
+
 class Board:
     """Classes and answers after a sequence of events. images: how many there are, ids 1..N."""
 
@@ -151,8 +160,7 @@ class Board:
                 raise InputError("merge a class into another one that is there")
             return
         name = event.name or ""
-        if not name.strip() or name != name.strip() or printable(name) != name or len(name) > LONGEST_NAME:
-            raise InputError(f"a class name has 1 to {LONGEST_NAME} characters on one line, no space at its ends")
+        check_name(name)
         self._check_free(name, event.klass)
 
     def _check_unmerge(self, event: Event) -> None:
