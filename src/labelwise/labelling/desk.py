@@ -20,7 +20,7 @@ from labelwise.labelling.events import CLASS_CHANGES, Event
 from labelwise.labelling.holds import Holds
 from labelwise.labelling.jobs import ask, enough_news, training_job
 from labelwise.labelling.messages import Job, Judged, Picked, Work
-from labelwise.labelling.offers import TRAINING, Offer, Plan, offers
+from labelwise.labelling.offers import TRAINING, Offer, Plan, in_stock, offers
 from labelwise.labelling.project import Project, check_budget, random_slice
 from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.store import Image
@@ -38,16 +38,16 @@ class Desk:
         self.lock = threading.RLock()
         self.images: list[Image] = project.store.images()
         self.board = Board(len(self.images), project.store.events())
-        self.plan = self._planned()
+        settings = project.settings
+        self.plan = Plan(self.board, settings.budget, settings.overlap, settings.seed)
+        self._lay_out()
         self.holds = Holds()
         self.work: dict[str, tuple[int, int]] = {}
         self.problem: str | None = None
         self.full: str | None = None  # the problem of a store that could not write
         self.unsure = False  # whether the store may hold what memory does not
         self.rounds = project.store.rounds()
-        if self.rounds:  # until there is a new round, the last one's picks are the best there are
-            last = self.rounds[-1]
-            self.plan.picks, self.plan.kind, self.plan.round = last["picks"], last["kind"], last["round"]
+        in_stock(self.plan, self.rounds)  # until there is a new round, these are the best there are
         self.embedded: tuple[str, int, int] = ("", 0, 0)
         self.probs: NDArray[np.float32] | None = None
         self.columns: tuple[int, ...] = ()
@@ -243,9 +243,7 @@ class Desk:
             added, missing = self.project.rescan()
             self.images = self.project.store.images()
             self.board.images = len(self.images)
-            before, self.plan = self.plan, self._planned()
-            self.plan.picks, self.plan.kind, self.plan.round = before.picks, before.kind, before.round
-            self.plan.doubted = before.doubted
+            self._lay_out()
             self.version += 1
             if added or any(image.status == "new" for image in self.images):
                 self.start()
@@ -326,8 +324,6 @@ class Desk:
             self.columns, self.probs = content
 
     def _picked(self, found: Picked) -> None:
-        self.plan.picks = [int(row) + 1 for row in found.picks]
-        self.plan.kind, self.plan.round = found.kind, found.number
         if found.probs is not None:
             self.probs, self.columns, self.trained_at = found.probs, found.columns, time.monotonic()
             self.model = f"probe, round {found.number}"
@@ -335,9 +331,11 @@ class Desk:
         low, high = found.interval
         result = {
             "labels": found.labels, "kind": found.kind, "accuracy": share, "low": low, "high": high,
-            "test": found.test, "strategy": self.project.settings.strategy, "picks": self.plan.picks,
+            "test": found.test, "strategy": self.project.settings.strategy,
+            "picks": [int(row) + 1 for row in found.picks],
         }  # fmt: skip
         self.rounds.append({"round": found.number, "time": now(), **result})
+        in_stock(self.plan, self.rounds)
         self.project.store.add_round(found.number, result)
 
     def _judged(self, found: Judged) -> None:
@@ -368,10 +366,7 @@ class Desk:
     def _slice(self) -> list[int]:
         return random_slice(self.board, [image.status for image in self.images], self.project.settings.slice)
 
-    def _planned(self) -> Plan:
-        settings = self.project.settings
-        plan = Plan(self.board, settings.budget, settings.overlap, settings.seed)
-        plan.usable = np.array([image.status in ("new", "ok") for image in self.images], bool)
-        plan.groups = np.array([image.grp or image.id for image in self.images], np.int64)
-        plan.test = self._slice()
-        return plan
+    def _lay_out(self) -> None:
+        self.plan.usable = np.array([image.status in ("new", "ok") for image in self.images], bool)
+        self.plan.groups = np.array([image.grp or image.id for image in self.images], np.int64)
+        self.plan.test = self._slice()

@@ -46,7 +46,7 @@ class Trainer:
 
     def train(self, job: Job, say: Callable[[Picked | Judged], None]) -> None:
         """Train, evaluate, pick and say so; then judge, and say that."""
-        if not len(job.indices):
+        if job.cold or not len(job.indices):
             say(self._cold_start(job))
             return
         task, state = self._task(job), _state(job)
