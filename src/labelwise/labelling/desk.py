@@ -27,6 +27,8 @@ from labelwise.labelling.store import Image
 
 BUYING = ("test", *TRAINING)
 """Purposes of labels that the budget pays for."""
+AT_ONCE = 1000
+"""Images that are written in one transaction where all change: an answer waits for no more."""
 Answered = tuple[list[str], list[dict[str, str]]]
 
 
@@ -271,10 +273,13 @@ class Desk:
 
     def _hear(self, kind: str, content: Any) -> None:
         """Take a report of a process."""
+        if kind == "groups":
+            self._grouped(content)
+            return
         with self.lock:
             self.version += 1
             hear: dict[str, Callable[[Any], None]] = {
-                "work": self._worked, "read": self._read, "groups": self._grouped, "embedded": self._embedded,
+                "work": self._worked, "read": self._read, "embedded": self._embedded,
                 "picked": self._picked, "judged": self._judged, "suggested": self._suggested,
                 "problem": self._failed, "done": lambda _: self._train(),
             }  # fmt: skip
@@ -298,11 +303,17 @@ class Desk:
         self.project.store.update_images(changes)
 
     def _grouped(self, groups: dict[int, int]) -> None:
-        changes = [{"id": i, "grp": g} for i, g in groups.items() if self.images[i - 1].grp != g]
-        self._changed(changes)
-        self.prepared = True
-        self._train()
-        self.project.store.update_images(changes)
+        with self.lock:
+            changes = [{"id": i, "grp": g} for i, g in groups.items() if self.images[i - 1].grp != g]
+            self._changed(changes)
+            self.prepared = True
+            self._train()
+        try:
+            for start in range(0, len(changes), AT_ONCE):  # people's requests come in between
+                self.project.store.update_images(changes[start : start + AT_ONCE])
+        except InputError as error:
+            with self.lock:
+                self._not_written(error)
 
     def _changed(self, changes: Sequence[dict[str, Any]]) -> None:
         for change in changes:
