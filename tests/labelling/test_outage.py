@@ -87,6 +87,12 @@ def test_nobody_waits_while_the_groups_of_all_images_are_written(
     desk._hear("groups", dict.fromkeys(range(1, 31), 1))
     assert all(free), "a request gets the lock"
     assert [len(part) for part in parts] == [7, 7, 7, 7, 2]
+    desk._hear("groups", {i: i for i in range(1, 31)})
+    assert [image.grp for image in desk.images] == list(range(1, 31)), "what had one is alone now"
+    parts.clear()
+    fresh = Desk(project)
+    fresh._hear("groups", {**{i: i for i in range(1, 31)}, 9: 4})
+    assert parts == [[4, 9]], "most have no near-duplicate, and nothing is written of them"
 
 
 def test_reports_of_the_processes_behind_outlive_it(project: Project, outage: Callable[[bool], None]) -> None:

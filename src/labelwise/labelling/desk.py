@@ -17,8 +17,9 @@ from labelwise.errors import InputError
 from labelwise.labelling.background import Worker, preparation, training
 from labelwise.labelling.board import Board
 from labelwise.labelling.events import CLASS_CHANGES, Event
+from labelwise.labelling.folder import scan
 from labelwise.labelling.holds import Holds
-from labelwise.labelling.jobs import ask, enough_news, training_job
+from labelwise.labelling.jobs import ask, enough_news, regrouped, training_job
 from labelwise.labelling.messages import Job, Judged, Picked, Work
 from labelwise.labelling.offers import TRAINING, Offer, Plan, in_stock, offers
 from labelwise.labelling.project import Project, check_budget, random_slice
@@ -241,8 +242,9 @@ class Desk:
 
     def rescan(self) -> tuple[int, int]:
         """Take in what was added to the folder, note what is gone; return how many of each."""
+        found = scan(self.project.images, self.project.home)  # it takes its time: nobody waits for it
         with self.lock:
-            added, missing = self.project.rescan()
+            added, missing = self.project.take_in(found)
             self.images = self.project.store.images()
             self.board.images = len(self.images)
             self._lay_out()
@@ -304,7 +306,7 @@ class Desk:
 
     def _grouped(self, groups: dict[int, int]) -> None:
         with self.lock:
-            changes = [{"id": i, "grp": g} for i, g in groups.items() if self.images[i - 1].grp != g]
+            changes = regrouped(self.images, groups)
             self._changed(changes)
             self.prepared = True
             self._train()

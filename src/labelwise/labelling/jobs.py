@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -77,6 +78,16 @@ def training_job(plan: Plan, embedded: tuple[str, int, int], settings: Settings,
         min(AHEAD, plan.limit() - len(board.bought)), settings.seed,
         seconds_per_label(board), board.seq, not ready,
     )  # fmt: skip
+
+
+def regrouped(images: Sequence[Image], groups: dict[int, int]) -> list[dict[str, Any]]:
+    """Return the changes that groups (id -> group) bring; most images have no near-duplicate, and nothing to write."""
+    sizes = Counter(groups.values())
+    return [
+        {"id": i, "grp": group}
+        for i, group in groups.items()
+        if images[i - 1].grp != group and (sizes[group] > 1 or images[i - 1].grp is not None)
+    ]
 
 
 def _rows(images: Sequence[int]) -> Any:
