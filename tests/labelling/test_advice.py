@@ -42,6 +42,15 @@ def test_a_flat_curve_says_stop() -> None:
     assert "minutes" not in found.why
 
 
+def test_no_more_than_everything_right_is_expected() -> None:
+    steep = learner(0.1)
+    found = next_batch(steep, 100, 100, None, 0)  # 0.3 + 0.1 * log2(100) = 0.96
+    assert "+3.5 points" in found.why
+    assert interval(found)[1] <= 4
+    found = next_batch(steep, 100, 100, None, 0, accuracy=0.99)  # what the page shows beside it
+    assert "+1.0 points" in found.why
+
+
 def test_what_is_only_noise_is_rarely_called_a_gain_or_a_loss() -> None:
     """Models whose accuracy is 10 points up or down by luck: an interval that excludes 0 must be rare."""
     sure = 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -27,6 +28,8 @@ def actor() -> Run:
             os._exit(9)
         if what == "refuse":
             raise InputError("the file is bad")
+        if what == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), content)
         if what == "sleep":
             say("pid", os.getpid())
             time.sleep(content)
@@ -68,6 +71,19 @@ def test_a_process_that_was_killed_is_started_again(worker: tuple[Worker, Told])
     os.kill(pid, signal.SIGKILL)
     kinds = [kind for kind, _ in hear(told, 3)]
     assert kinds == ["pid", "said", "done"]
+
+
+def test_a_full_disk_is_one_line_and_the_process_goes_on(
+    worker: tuple[Worker, Told], capfd: pytest.CaptureFixture[str]
+) -> None:
+    made, told = worker
+    made.give(("full", "/cache/small"))
+    (kind, said), done = hear(told, 2)
+    assert (kind, done) == ("problem", ("done", None))
+    assert said.startswith("acting stopped at /cache/small: No space left on device; labels are kept")
+    made.give(("say", 1))
+    assert hear(told, 2) == [("said", 1), ("done", None)]
+    assert capfd.readouterr().err == "", "no traceback"
 
 
 def test_one_that_always_dies_is_left_dead_and_said(worker: tuple[Worker, Told]) -> None:

@@ -10,7 +10,7 @@ from tests.labelling.conftest import said
 
 from labelwise.errors import InputError
 from labelwise.labelling.board import Board
-from labelwise.labelling.events import Event
+from labelwise.labelling.events import KINDS, Event
 
 
 def change(kind: str, **more: object) -> Event:
@@ -114,6 +114,34 @@ def test_changed_classes_carry_labels_along_and_offer_again_what_they_touch() ->
     assert set(made.again()) == {1, 2}, "the question stands again"
 
 
+def test_a_merge_that_is_taken_back_leaves_labels_as_they_were_given() -> None:
+    made = board("cat", "dog", "puppy")
+    tell(made, said(1, 2, "anna"), said(2, 1, "anna"), said(4, 2, "anna"))
+    merge = change("class-merged", klass=2, into=1, again=True)
+    tell(made, merge, said(3, 1, "anna"), said(4, 0, "anna", purpose="again"))
+    back = change("class-unmerged", undoes=merge.uuid)
+    tell(made, back)
+    assert made.classes == [0, 1, 2]
+    assert made.labels == {1: 2, 2: 1, 3: 1, 4: 0}, "what was said after the merge stays"
+    assert made.again() == []
+    with pytest.raises(InputError, match="taken back already"):
+        made.check(change("class-unmerged", undoes=merge.uuid))
+    second = change("class-merged", klass=2, into=0)
+    tell(made, second, change("class-added", klass=3, name="Puppy"))
+    with pytest.raises(InputError, match="a class 'Puppy' already"):
+        made.check(change("class-unmerged", undoes=second.uuid))
+
+
+def test_the_first_of_two_merges_can_be_taken_back_alone() -> None:
+    made = board("cat", "dog", "puppy")
+    first, second = change("class-merged", klass=2, into=1), change("class-merged", klass=1, into=0)
+    tell(made, said(1, 2), said(2, 1), first, second)
+    assert made.labels == {1: 0, 2: 0}
+    tell(made, change("class-unmerged", undoes=first.uuid))
+    assert made.labels == {1: 2, 2: 0}
+    assert list(made.merges) == [second.uuid]
+
+
 def skipped(image: int, annotator: str) -> Event:
     return Event(str(uuid4()), "skip", annotator, image, purpose="test")
 
@@ -185,7 +213,7 @@ def test_a_decision_asks_nobody_any_more() -> None:
     assert (made.again(), made.labels) == ([], {1: 1})
 
 
-kinds = st.sampled_from(("label", "unsure", "skip", "undo", "class-added", "class-renamed", "class-merged"))
+kinds = st.sampled_from(KINDS)
 
 
 @given(
@@ -207,6 +235,7 @@ def test_a_board_is_what_its_log_replays_to(steps: list[tuple[str, str, int, int
             "class-added": lambda o=other: change("class-added", klass=len(made.names), name=f"n{o}"),  # type: ignore[misc]
             "class-renamed": lambda k=klass, o=other: change("class-renamed", klass=k, name=f"n{o}", again=bool(o % 2)),  # type: ignore[misc]
             "class-merged": lambda k=klass, o=other: change("class-merged", klass=k, into=o, again=bool(k % 2)),  # type: ignore[misc]
+            "class-unmerged": lambda: change("class-unmerged", undoes=next(iter(made.merges), "x")),
         }
         event = make[kind]()
         try:
@@ -214,7 +243,7 @@ def test_a_board_is_what_its_log_replays_to(steps: list[tuple[str, str, int, int
         except InputError:
             continue
     again = Board(9, made.log)
-    for name in ("names", "merged", "labels", "asked", "bought", "seq", "undone"):
+    for name in ("names", "merged", "merges", "labels", "asked", "bought", "seq", "undone"):
         assert getattr(again, name) == getattr(made, name)
     assert made.bought >= set(made.labels)
     assert all(klass in made.classes for klass in made.labels.values())

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import errno
+import os
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +57,48 @@ def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
             read_inside(inside, path)
     with pytest.raises(UnreadableImageError, match="no such file"):
         read_inside(inside, "nothing.png")
+
+
+def test_what_is_no_file_is_listed_and_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.png", b"a")
+    write(tmp_path / "__MACOSX" / "._a.png", b"a")
+    write(tmp_path / "__MACOSX" / "b.png", b"a")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind("socket.jpg")
+        (tmp_path / "zero.png").symlink_to("/dev/zero")
+        (tmp_path / "folder.png").symlink_to(tmp_path / "__MACOSX")
+        (tmp_path / "gone.png").symlink_to(tmp_path / "nothing")
+        found = {f.path: f.problem for f in scan(tmp_path)}
+    assert found.pop("a.png") == ""
+    assert "No such file" in found.pop("gone.png")
+    assert set(found) == {"pipe.jpg", "socket.jpg", "zero.png", "folder.png"}
+    assert set(found.values()) == {"no file, but a pipe, a device or a link to a folder"}
+    for name in ("pipe.jpg", "folder.png", "gone.png"):
+        with pytest.raises(UnreadableImageError):
+            read_inside(tmp_path, name)  # also one that became a pipe since
+
+
+def test_a_folder_inside_that_cannot_be_read_is_left_out_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.png", b"a")
+    write(tmp_path / "closed" / "b.png", b"b")
+    whole = os.scandir
+
+    def closed(path: str) -> Any:
+        if path.endswith("closed"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return whole(path)
+
+    monkeypatch.setattr("labelwise.labelling.folder.os.scandir", closed)
+    found = scan(tmp_path)
+    assert [(f.path, f.problem) for f in found] == [
+        ("a.png", ""),
+        ("closed", "a folder that cannot be read: Permission denied"),
+    ]
+    assert {image.path: image.status for image in new_images(found, [], 0)}["closed"] == "unreadable"
 
 
 def test_a_folder_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:

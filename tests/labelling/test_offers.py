@@ -8,7 +8,7 @@ from tests.labelling.test_board import change, tell
 
 from labelwise.labelling.board import Board
 from labelwise.labelling.events import Event
-from labelwise.labelling.offers import CHECKS, EVERY, FAR_BACK, Offer, Plan, offers
+from labelwise.labelling.offers import CHECKS, EVERY, FAR_BACK, Offer, Plan, in_stock, offers
 
 
 def plan(images: int = 60, budget: int = 40, test: int = 5, overlap: int = 1, groups: Iterable[int] = ()) -> Plan:
@@ -56,6 +56,15 @@ def test_without_picks_random_ones_are_offered_and_nobody_waits() -> None:
     made = plan()
     label(made, [Offer(i, "test") for i in made.test])
     assert {o.purpose for o in offers(made, "me")} == {"random"}
+
+
+def test_where_the_newest_picks_are_used_up_older_ones_fill_in() -> None:
+    made = plan()
+    label(made, [Offer(i, "test") for i in made.test])
+    rounds = [("typical", [50, 51]), ("picked", [40, 41, 42]), ("picked", [44, 40])]
+    in_stock(made, [{"round": i, "kind": kind, "picks": picks} for i, (kind, picks) in enumerate(rounds)])
+    shown = [(o.image, o.purpose, o.round) for o in work(made)][:4]
+    assert shown == [(44, "picked", 2), (40, "picked", 2), (41, "picked", 1), (42, "picked", 1)]
 
 
 def test_near_duplicates_are_offered_once_and_never_on_both_sides() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -64,6 +65,34 @@ def test_a_commit_that_arrived_though_its_answer_was_lost_is_not_doubled(
     assert desk.answer([event, said(4)])[1] == []
     assert [e.image for e in project.store.events() if e.kind == "label"] == [3, 4]
     assert set(desk.board.labels) == {3, 4}
+
+
+def test_nobody_waits_while_the_groups_of_all_images_are_written(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, free, parts = Desk(project), list[bool](), list[list[int]]()
+
+    def request() -> None:
+        free.append(desk.lock.acquire(timeout=5))
+        desk.lock.release()
+
+    def slow(changes: Sequence[dict[str, Any]]) -> None:
+        other = Thread(target=request)
+        other.start()
+        other.join()
+        parts.append([change["id"] for change in changes])
+
+    monkeypatch.setattr(project.store, "update_images", slow)
+    monkeypatch.setattr("labelwise.labelling.desk.AT_ONCE", 7)
+    desk._hear("groups", dict.fromkeys(range(1, 31), 1))
+    assert all(free), "a request gets the lock"
+    assert [len(part) for part in parts] == [7, 7, 7, 7, 2]
+    desk._hear("groups", {i: i for i in range(1, 31)})
+    assert [image.grp for image in desk.images] == list(range(1, 31)), "what had one is alone now"
+    parts.clear()
+    fresh = Desk(project)
+    fresh._hear("groups", {**{i: i for i in range(1, 31)}, 9: 4})
+    assert parts == [[4, 9]], "most have no near-duplicate, and nothing is written of them"
 
 
 def test_reports_of_the_processes_behind_outlive_it(project: Project, outage: Callable[[bool], None]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,8 +12,9 @@ from tests.labelling.conftest import photos, said
 from labelwise.database import now
 from labelwise.errors import InputError
 from labelwise.labelling.board import Board
+from labelwise.labelling.desk import Desk
 from labelwise.labelling.events import Event
-from labelwise.labelling.project import Project, made_or_opened, opened, random_slice, slice_size
+from labelwise.labelling.project import Project, home_of, made_or_opened, opened, random_slice, slice_size
 from pictures import encoded, picture, write
 
 
@@ -28,6 +30,37 @@ def test_a_project_is_made_once_and_opened_again(tmp_path: Path) -> None:
         assert (second.settings.budget, second.settings.slice) == (12, first.settings.slice)
     with opened(home) as third:
         assert third.settings == second.settings
+
+
+def test_a_budget_that_was_set_on_the_page_outlives_the_same_command(tmp_path: Path) -> None:
+    folder, home = photos(tmp_path / "photos"), tmp_path / "home"
+
+    def budget(**changes: int) -> int:
+        with made_or_opened(folder, home, None, ["cat", "dog"], changes) as project:
+            return project.settings.budget
+
+    assert budget(budget=10) == 10
+    with opened(home) as project:
+        project.set(budget=25)
+    assert budget(budget=10) == budget() == 25, "as before: what was set later holds"
+    assert budget(budget=12) == budget(budget=12) == 12, "another number counts"
+    with opened(home) as project:
+        seq = Board(30, project.store.events()).seq
+        project.store.append([said(image).at(seq + image, now()) for image in range(1, 9)])
+    with pytest.raises(InputError, match=r"--budget 7: 8 images are labelled already; give that many or more"):
+        budget(budget=7)
+    assert budget(budget=8) == 8
+
+
+def test_settings_that_cannot_be_written_are_not_half_there(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise InputError("database or disk is full")
+
+    monkeypatch.setattr(project.store, "set_settings", full)
+    desk = Desk(project)
+    with pytest.raises(InputError, match="disk is full"):
+        desk.set_budget(25)
+    assert (desk.project.settings.budget, desk.plan.budget) == (20, 20)
 
 
 def test_the_same_command_brings_no_renamed_class_back(tmp_path: Path) -> None:
@@ -47,6 +80,7 @@ def test_the_same_command_brings_no_renamed_class_back(tmp_path: Path) -> None:
         (["a", "a", "b"], "a twice"),
         (["Cat", "cat", "b"], "Cat, cat twice"),
         (["a", "b\n"], "class name"),
+        (["a", "b" * 101], "'b{40}...': a class name has 1 to 100"),
     ],
 )
 def test_class_lists_that_cannot_be_used(tmp_path: Path, classes: list[str], why: str) -> None:
@@ -55,6 +89,30 @@ def test_class_lists_that_cannot_be_used(tmp_path: Path, classes: list[str], why
         made_or_opened(photos(tmp_path / "p", 3), tmp_path / "h", None, classes, {}),
     ):
         pass
+    assert not (tmp_path / "h").exists(), "nothing was made"
+
+
+def test_many_classes_are_added_at_once(tmp_path: Path) -> None:
+    names = [f"c{i}" for i in range(2000)]
+    folder, home = photos(tmp_path / "photos", 3), tmp_path / "home"
+    started = time.monotonic()
+    for _ in range(2):
+        with made_or_opened(folder, home, None, names, {}) as project:
+            assert project.snapshot().classes == names
+    assert time.monotonic() - started < 20
+
+
+def test_a_class_that_is_refused_changes_nothing(tmp_path: Path) -> None:
+    folder, home = photos(tmp_path / "photos", 3), tmp_path / "home"
+    with made_or_opened(folder, home, None, ["cat", "dog"], {"budget": 10}):
+        pass
+    with (
+        pytest.raises(InputError, match="a class 'cat' already"),
+        made_or_opened(folder, home, None, ["Cat"], {"budget": 20}),
+    ):
+        pass
+    with opened(home) as project:
+        assert project.settings.budget == 10
 
 
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
@@ -159,6 +217,19 @@ def test_the_test_slice_stays_what_it_was(project: Project) -> None:
 )
 def test_the_size_of_the_slice(budget: int, images: int, size: int) -> None:
     assert slice_size(budget, images) == size
+
+
+def test_a_test_image_stays_one_where_a_decision_is_all_that_is_left(project: Project) -> None:
+    board, statuses = project.snapshot().board, ["ok"] * 30
+    first, review = said(1, 0, "anna"), said(1, 1, "cleo", purpose="review")
+    for event in (first, review, Event(str(uuid4()), "undo", "anna", undoes=first.uuid)):
+        board.apply(event.at(board.seq + 1, "t"))
+    assert (board.labels[1], random_slice(board, statuses, project.settings.slice)[0]) == (1, 1)
+
+
+def test_the_folder_of_a_project_lies_beside_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert home_of(Path(".")) == home_of(tmp_path) == tmp_path.parent / f"{tmp_path.name}.labelwise"
 
 
 def test_a_database_that_refuses_leaves_no_folder(tmp_path: Path) -> None:

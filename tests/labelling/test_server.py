@@ -17,8 +17,10 @@ from tests.labelling.served import TOKEN, app
 from tests.labelling.test_decoding import bomb
 
 from labelwise.labelling.desk import Desk
+from labelwise.labelling.offers import Offer
 from labelwise.labelling.project import Project, opened
 from labelwise.labelling.server.guard import LARGEST, POLICY, Access, Guard
+from labelwise.labelling.status import offered
 from labelwise.labelling.store import ProjectStore
 from pictures import encoded, picture, write
 
@@ -367,6 +369,20 @@ def test_a_test_image_has_no_suggestion_whatever_it_is_offered_for(server: Serve
     assert (offer["image"], offer["purpose"], offer["suggestion"]) == (1, "again", None)
 
 
+def test_no_model_suggests_what_it_has_learnt_of_the_image_itself(server: Server) -> None:
+    desk = server.desk
+    for image in desk.plan.test:
+        server.post("/api/answers", server.label(image, image % 2))
+    desk.probs, desk.columns = np.tile(np.array([[0.9, 0.1]], np.float32), (30, 1)), (0, 1)
+    assert server.get("/api/next", annotator="me", n=1)["offers"][0]["suggestion"] is not None
+    server.post("/api/answers", server.label(20, 1, purpose="random"))
+    change = {"annotator": "me", "uuid": str(uuid4()), "kind": "rename", "class": 1, "name": "wolf", "again": True}
+    server.post("/api/classes", change)
+    offers = {o["image"]: o for o in server.get("/api/next", annotator="me", n=9)["offers"]}
+    assert (offers[20]["purpose"], offers[20]["suggestion"]) == ("again", None)
+    assert offered(desk, Offer(20, "random"))["suggestion"] is None, "nor as a second person's first look at it"
+
+
 def test_a_rescan_that_finds_nothing_keeps_the_picks(server: Server) -> None:
     server.desk.plan.picks, server.desk.plan.doubted = [9, 8], {7: (0, 0.9)}
     server.post("/api/rescan", {})
@@ -374,9 +390,6 @@ def test_a_rescan_that_finds_nothing_keeps_the_picks(server: Server) -> None:
 
 
 def test_a_repeat_looks_like_any_other_image(server: Server) -> None:
-    from labelwise.labelling.offers import Offer
-    from labelwise.labelling.status import offered
-
     desk = server.desk
     desk.probs, desk.columns = np.tile(np.array([[0.6, 0.4]], np.float32), (30, 1)), (0, 1)
     repeat, picked = (offered(desk, Offer(9, purpose, 3)) for purpose in ("repeat", "picked"))
@@ -411,6 +424,23 @@ def test_classes_change_while_people_label(server: Server) -> None:
     assert (double.status_code, "a class 'fox' already" in double.json()["error"]) == (409, True)
 
 
+def test_a_merge_can_be_taken_back(server: Server) -> None:
+    def change(**body: Any) -> httpx.Response:
+        return server.post("/api/classes", {"annotator": "me", "uuid": str(uuid4()), **body})
+
+    assert server.get("/api/state", annotator="me")["merge"] is None
+    server.post("/api/answers", server.label(1, 1))
+    change(kind="merge", **{"class": 1, "into": 0})
+    offer = server.get("/api/state", annotator="ben")["merge"]
+    assert (offer["class"], offer["name"], offer["into"], offer["into_name"]) == (1, "dog", 0, "cat")
+    answer = change(kind="unmerge", annotator="ben", undoes=offer["uuid"])
+    assert answer.json()["classes"] == [{"id": 0, "name": "cat", "count": 0}, {"id": 1, "name": "dog", "count": 1}]
+    assert server.get("/api/state", annotator="me")["merge"] is None
+    assert server.project.snapshot().board.labels == {1: 1}, "also after a restart"
+    again = change(kind="unmerge", undoes=offer["uuid"])
+    assert (again.status_code, "taken back already" in again.json()["error"]) == (409, True)
+
+
 def test_disagreements_wait_for_a_decision(server: Server) -> None:
     for who, klass in (("anna", 0), ("ben", 1)):
         server.post("/api/answers", server.label(4, klass, who))
@@ -429,6 +459,11 @@ def test_added_images_and_a_larger_budget_are_taken_in(server: Server, monkeypat
     assert server.post("/api/settings", {"budget": 25}).status_code == 200
     assert server.get("/api/state", annotator="me")["project"]["budget"] == 25
     assert server.post("/api/settings", {"budget": 0}).status_code == 422
+    for image in (1, 2, 3):
+        server.post("/api/answers", server.label(image))
+    low = server.post("/api/settings", {"budget": 2})
+    assert low.json() == {"error": "a budget of 2: 3 images are labelled already; give that many or more"}
+    assert (low.status_code, server.get("/api/state", annotator="me")["project"]["budget"]) == (409, 25)
 
 
 def test_a_killed_servers_project_opens_with_all_that_was_said(project: Project) -> None:

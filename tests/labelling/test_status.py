@@ -61,13 +61,23 @@ def test_who_goes_back_to_a_check_sees_the_label_that_stood_before_it(project: P
 def test_no_model_is_trained_on_one_class(project: Project) -> None:
     desk = Desk(project)
     embedded = ("values.f16", len(desk.images), 4)
-    assert training_job(desk.plan, embedded, project.settings, 0) is not None, "typical images are picked"
-    desk.plan.kind = "typical"
+    first = training_job(desk.plan, embedded, project.settings, 0)
+    assert first is not None
+    assert first.cold, "typical images are picked"
+    desk.plan.kind, desk.plan.picks = "typical", [29, 30]
     for image in desk.plan.test:
         desk.answer([said(image, image % 2)])
     others = np.setdiff1d(np.arange(1, len(desk.images) + 1), desk.plan.test).tolist()
     for image in others[:3]:
         desk.answer([said(image, 0, purpose="typical")])
     assert training_job(desk.plan, embedded, project.settings, 0) is None
+    for image in (29, 30):
+        desk.answer([said(image, 0, purpose="typical")])
+    more = training_job(desk.plan, embedded, project.settings, 1)
+    assert more is not None
+    assert more.cold, "its picks are used up: more of them, or only random ones would be offered"
+    assert {29, 30} <= {row + 1 for row in more.indices}
     desk.answer([said(others[3], 1, purpose="typical")])
-    assert training_job(desk.plan, embedded, project.settings, 0) is not None
+    last = training_job(desk.plan, embedded, project.settings, 2)
+    assert last is not None
+    assert not last.cold

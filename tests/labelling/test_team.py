@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import uuid4
 
 import httpx
 import numpy as np
@@ -22,6 +23,7 @@ from tests.labelling.served import app
 from labelwise.labelling import holds, status
 from labelwise.labelling.background import Worker
 from labelwise.labelling.desk import Desk
+from labelwise.labelling.events import Event
 from labelwise.labelling.holds import HELD
 from labelwise.labelling.project import Project, made_or_opened
 from labelwise.labelling.server import app as routes
@@ -95,6 +97,63 @@ def test_who_has_nothing_while_others_hold_it_waits_and_goes_on(
     assert status.phase(desk, "ben", empty=True) == "nothing"
     clock.monotonic = lambda: time.monotonic() + HELD + 1
     assert {o.image for o in desk.next("ben", 100, [])} == {o.image for o in gone}
+
+
+def test_who_waits_is_told_for_whom(project: Project) -> None:
+    desk = Desk(project)
+    desk.next("anna", 100, [])
+    desk.next("ben", 12, [])
+    assert status.waiting(desk, "ben") == {"people": ["anna"], "images": 20, "checks": False}
+    for image in range(1, 21):
+        desk.answer([said(image, 0, "anna", purpose="test" if image in desk.plan.test else "random")])
+    desk.plan.doubted = {20: (1, 0.9)}
+    held = [offer.purpose for offer in desk.next("anna", 100, []) if offer.purpose == "check"]
+    assert held == ["check"]
+    assert desk.next("cleo", 12, []) == []
+    assert status.phase(desk, "cleo", empty=True) == "nothing"
+    found = status.waiting(desk, "cleo")
+    assert (found["people"], found["checks"]) == (["anna"], True)
+
+
+def test_a_new_name_does_not_wait_for_the_old_one(project: Project) -> None:
+    desk = Desk(project)
+    mine = {offer.image for offer in desk.next("me", 100, [])}
+    assert desk.next("Ann", 12, []) == []
+    assert {offer.image for offer in desk.next("Ann", 100, [], was="me")} == mine
+    assert {offer.image for offer in desk.next("ANN", 100, [], was="Ann")} == mine, "still the same person"
+
+
+def test_names_that_differ_in_capitals_are_one_person_from_the_start(project: Project) -> None:
+    desk = Desk(project)
+    mine = {offer.image for offer in desk.next("Ann", 3, [])}
+    assert {offer.image for offer in desk.next("ANN", 3, [])} == mine, "before either has a label"
+    first = said(1, 0, "ANN")
+    desk.answer([first])
+    desk.answer([said(2, 1, "ann")])
+    assert [e.annotator for e in project.store.events() if e.kind == "label"] == ["Ann", "Ann"]
+    state = status.state(desk, "aNN")
+    assert (state["annotator"], state["people"]) == ("Ann", [{"name": "Ann", "labels": 2}])
+    assert len(status.history(desk, "ann", 9)) == 2
+    undo = Event(str(uuid4()), "undo", "ann", undoes=first.uuid)
+    assert desk.answer([undo]) == ([undo.uuid], [])
+    assert set(Desk(project).board.labels) == {2}
+
+
+def test_a_second_decision_does_not_replace_one_that_it_has_not_seen(project: Project) -> None:
+    desk = Desk(project)
+    desk.answer([said(4, 0, "anna"), said(4, 1, "ben")])
+    first = said(4, 0, "cleo", purpose="review")
+    desk.answer([first])
+    late = said(4, 1, "dan", purpose="review")
+    why = "cleo has decided it already, as cat; nothing was changed"
+    assert desk.answer([late]) == ([], [{"uuid": late.uuid, "reason": why}])
+    assert desk.board.labels == {4: 0}
+    same = said(4, 0, "dan", purpose="review")
+    assert desk.answer([same])[1] == [], "who says the same stands in nobody's way"
+    knowing = said(4, 1, "ben", purpose="review", undoes=same.uuid)
+    assert desk.answer([knowing])[1] == []
+    assert desk.board.labels == {4: 1}
+    assert desk.answer([said(4, 0, "ben", purpose="review")])[1] == [], "everybody changes their own decision"
 
 
 def test_numbers_of_a_team(project: Project) -> None:

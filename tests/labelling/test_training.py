@@ -53,6 +53,13 @@ def test_a_round_trains_measures_and_picks(job: Job) -> None:
     assert "10 random and 20 picked" in judged.helping.why
 
 
+def test_a_cold_start_goes_on_beside_what_is_labelled(job: Job) -> None:
+    (found,) = heard(replace(job, cold=True))
+    assert isinstance(found, Picked)
+    assert (found.kind, len(set(found.picks)), found.probs) == ("typical", 12, None)
+    assert set(found.picks) <= set(job.pool)
+
+
 @pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"bald", "dropquery"}))
 def test_every_strategy_picks_through_the_engine(job: Job, name: str) -> None:
     picked = heard(replace(job, strategy=name))[0]

@@ -22,12 +22,15 @@ Correct = Callable[[Indices], NDArray[np.bool_]]
 UNKNOWN = "cannot tell yet"
 
 
-def next_batch(correct: Correct, labels: int, batch: int, seconds: float | None, seed: int) -> Advice:
+def next_batch(
+    correct: Correct, labels: int, batch: int, seconds: float | None, seed: int, accuracy: float = 0.0
+) -> Advice:
     """Say whether the next batch is worth its time, from models trained on parts of the labels that there are.
 
     Accuracy on the test slice is taken to grow with the logarithm of the number of labels; the slope is that of models
     trained on random parts. The interval resamples test images, and at each size the draws: what a single model on all
-    labels happens to give is not looked at, since nothing says how much of it is luck.
+    labels happens to give is not looked at, since nothing says how much of it is luck; only that it (`accuracy`) and
+    the gain make no more than 100 % together.
     """
     if batch <= 0:
         return Advice("done", "There is no next batch: the budget is spent, or every image that differs was looked at.")
@@ -42,6 +45,12 @@ def next_batch(correct: Correct, labels: int, batch: int, seconds: float | None,
     lean = (steps - steps.mean()) / ((steps - steps.mean()) ** 2).sum()  # least squares' slope is a weighted sum
     ahead = np.log2((labels + batch) / labels)
     expected, low, high = _interval(right, ahead * lean, rng)
+    line = right.mean() + (lean * right.mean(axis=(1, 2))).sum() * (np.log2(labels) - steps.mean())
+    now, tests = min(1.0, max(accuracy, float(line))), right.shape[2]
+    room = 1 - now
+    expected, low = min(expected, room), min(low, room)
+    high = min(high, 1 - (now * tests + 1) / (tests + 2))  # with two made-up images: all right is no proof
+    high = max(high, expected)
     time = f", about {batch * seconds / 60:.1f} minutes," if seconds else ""
     why = (
         f"The next {batch} labels{time} are expected to change the accuracy by {_points(expected)} points "

@@ -55,7 +55,7 @@ class Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(self.make, theirs), name=f"labelwise {self.kind}")
+        self.process = context.Process(target=_work, args=(self.kind, self.make, theirs), name=f"labelwise {self.kind}")
         with uninterrupted():
             self.process.start()
         theirs.close()
@@ -110,15 +110,15 @@ class Worker:
             process.join(5)
 
 
-def _work(make: Make, pipe: Connection) -> None:
+def _work(kind: str, make: Make, pipe: Connection) -> None:
     """Take jobs until the server is gone, then end at once: threads of a job's libraries would wait for ever."""
     os.nice(NICE)  # people first
     with contextlib.suppress(BrokenPipeError):  # the server is gone
-        _take_jobs(make, pipe)
+        _take_jobs(kind, make, pipe)
     os._exit(0)
 
 
-def _take_jobs(make: Make, pipe: Connection) -> None:
+def _take_jobs(kind: str, make: Make, pipe: Connection) -> None:
     run = make()
     while True:
         try:
@@ -130,6 +130,12 @@ def _take_jobs(make: Make, pipe: Connection) -> None:
                 run(job, lambda what, content: pipe.send((what, content)))
         except InputError as error:
             pipe.send(("problem", str(error)))
+        except BrokenPipeError:  # the server is gone
+            raise
+        except OSError as error:  # a full disk, a folder that may not be written to: again at the next start
+            where = f" at {error.filename}" if error.filename else ""
+            reason = error.strerror or str(error)
+            pipe.send(("problem", f"{kind} stopped{where}: {reason}; labels are kept; mend it and start again"))
         pipe.send(("done", None))
 
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from labelwise.errors import InputError, printable
 from labelwise.labelling.events import ANSWERS, CLASS_CHANGES, KINDS, PURPOSES, Event
 from labelwise.labelling.standing import Change, standing
 
 LONGEST_NAME = 100
+
+
+def check_name(name: str) -> None:
+    """Refuse a text that cannot be a class's name. Errors: InputError."""
+    if not name.strip() or name != name.strip() or printable(name) != name or len(name) > LONGEST_NAME:
+        shown = printable(name[:40]) + ("..." if len(name) > 40 else "")
+        raise InputError(
+            f"'{shown}': a class name has 1 to {LONGEST_NAME} characters on one line, no space at its ends"
+        )
 
 
 class Board:
@@ -20,12 +30,14 @@ class Board:
         self.images = images
         self.names: dict[int, str] = {}
         self.merged: dict[int, int] = {}
+        self.merges: dict[str, Event] = {}  # by uuid, in their order: those that were not taken back
         self.uuids: dict[str, Event] = {}
         self.undone: set[str] = set()
         self.stacks: dict[int, dict[str, list[Event]]] = defaultdict(dict)
         self.labels: dict[int, int] = {}  # image -> the class that holds, a class id that was not merged away
         self.bought: set[int] = set()  # images that somebody labelled, agreed on or not
         self.log: list[Event] = []
+        self.spelt: dict[str, str] = {}  # a name in small letters -> as it was spelt first
         self.people: dict[str, list[Event]] = defaultdict(list)  # each one's answers in their order, undone ones too
         self.changes: list[Change] = []
         self.asked: dict[int, set[str]] = {}  # image -> people whom a change of classes asks for it again
@@ -37,6 +49,10 @@ class Board:
     def classes(self) -> list[int]:
         """Class ids in their order, without those that were merged into others."""
         return [klass for klass in self.names if klass not in self.merged]
+
+    def person(self, name: str) -> str:
+        """Return the spelling that a person appeared with first: names that differ only in capitals are one person."""
+        return self.spelt.setdefault(name.casefold(), name)
 
     def resolved(self, klass: int) -> int:
         """Return the class that a class id means now."""
@@ -94,6 +110,23 @@ class Board:
         else:
             self._check_answer(event)
 
+    def check_decision(self, event: Event) -> None:
+        """Refuse a review of what somebody else has decided otherwise, unless it says that it replaces that decision.
+
+        It is no part of `check`: a file may bring several decisions. Errors: InputError that says who decided what.
+        """
+        if event.purpose != "review" or event.image is None:
+            return
+        answers, asked = self._standing(event.image)
+        decided = [e for e in answers.values() if e.purpose == "review" and e.klass is not None]
+        last = max(decided, key=lambda e: e.seq, default=None)
+        if last is None or last.klass is None or last.annotator in {*asked, self.person(event.annotator)}:
+            return
+        klass = self.resolved(last.klass)
+        if event.undoes != last.uuid and (event.klass is None or self.resolved(event.klass) != klass):
+            name = self.names[klass]
+            raise InputError(f"{last.annotator} has decided it already, as {name}; nothing was changed")
+
     def _check_answer(self, event: Event) -> None:
         if event.image is None or not 1 <= event.image <= self.images:
             raise InputError(f"there is no image {event.image}")
@@ -108,12 +141,15 @@ class Board:
         target = self.uuids.get(event.undoes or "")
         if target is None or target.kind not in ANSWERS:
             raise InputError("there is no such answer to take back")
-        if target.annotator != event.annotator:
+        if target.annotator.casefold() != event.annotator.casefold():
             raise InputError(f"that answer is {target.annotator}'s; only they can take it back")
         if target.uuid in self.undone:
             raise InputError("that answer was taken back already")
 
     def _check_classes(self, event: Event) -> None:
+        if event.kind == "class-unmerged":
+            self._check_unmerge(event)
+            return
         if event.kind == "class-added":
             if event.klass is None or event.klass in self.names:
                 raise InputError("a new class needs a new id")
@@ -124,15 +160,26 @@ class Board:
                 raise InputError("merge a class into another one that is there")
             return
         name = event.name or ""
-        if not name.strip() or name != name.strip() or printable(name) != name or len(name) > LONGEST_NAME:
-            raise InputError(f"a class name has 1 to {LONGEST_NAME} characters on one line, no space at its ends")
-        for other in (self.names[k] for k in self.classes if k != event.klass):
+        check_name(name)
+        self._check_free(name, event.klass)
+
+    def _check_unmerge(self, event: Event) -> None:
+        merge = self.merges.get(event.undoes or "")
+        if merge is None or merge.klass is None:
+            raise InputError("there is no such merge to take back, or it was taken back already")
+        self._check_free(self.names[merge.klass], merge.klass)
+
+    def _check_free(self, name: str, klass: int | None) -> None:
+        """Refuse a name that another class has."""
+        for other in (self.names[k] for k in self.classes if k != klass):
             if name.casefold() == other.casefold():  # folders of both would be one on many disks
                 only_case = "" if name == other else "; names must differ in more than capital letters"
                 raise InputError(f"there is a class '{other}' already{only_case}")
 
     def apply(self, event: Event) -> None:
         """Take an event in; it was checked."""
+        if (name := self.person(event.annotator)) != event.annotator:  # from a file, or of an older version
+            event = replace(event, annotator=name)
         self.seq = max(self.seq, event.seq)
         self.uuids[event.uuid] = event
         self.log.append(event)
@@ -158,6 +205,9 @@ class Board:
         self._settle(target.image)
 
     def _change_classes(self, event: Event) -> None:
+        if event.kind == "class-unmerged":
+            self._unmerge(self.merges.pop(event.undoes or ""))
+            return
         assert event.klass is not None
         if event.kind == "class-added":  # what fitted no class may fit the new one
             self._ask_again(Change(event.seq, frozenset({None})))
@@ -169,6 +219,15 @@ class Board:
             return
         assert event.into is not None
         self.merged[event.klass] = event.into
+        self.merges[event.uuid] = event
+        for image in list(self.stacks):
+            self._settle(image)
+
+    def _unmerge(self, merge: Event) -> None:
+        """Bring a class back with the labels that named it, and ask no more what its merge asked."""
+        assert merge.klass is not None
+        del self.merged[merge.klass]
+        self.changes = [change for change in self.changes if change.seq != merge.seq]
         for image in list(self.stacks):
             self._settle(image)
 

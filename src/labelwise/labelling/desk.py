@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,19 @@ from labelwise.errors import InputError
 from labelwise.labelling.background import Worker, preparation, training
 from labelwise.labelling.board import Board
 from labelwise.labelling.events import CLASS_CHANGES, Event
+from labelwise.labelling.folder import scan
 from labelwise.labelling.holds import Holds
-from labelwise.labelling.jobs import ask, enough_news, training_job
+from labelwise.labelling.jobs import ask, enough_news, regrouped, training_job
 from labelwise.labelling.messages import Job, Judged, Picked, Work
-from labelwise.labelling.offers import TRAINING, Offer, Plan, offers
-from labelwise.labelling.project import Project, random_slice
+from labelwise.labelling.offers import TRAINING, Offer, Plan, in_stock, offers
+from labelwise.labelling.project import Project, check_budget, random_slice
 from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.store import Image
 
 BUYING = ("test", *TRAINING)
 """Purposes of labels that the budget pays for."""
+AT_ONCE = 1000
+"""Images that are written in one transaction where all change: an answer waits for no more."""
 Answered = tuple[list[str], list[dict[str, str]]]
 
 
@@ -38,16 +41,16 @@ class Desk:
         self.lock = threading.RLock()
         self.images: list[Image] = project.store.images()
         self.board = Board(len(self.images), project.store.events())
-        self.plan = self._planned()
+        settings = project.settings
+        self.plan = Plan(self.board, settings.budget, settings.overlap, settings.seed)
+        self._lay_out()
         self.holds = Holds()
         self.work: dict[str, tuple[int, int]] = {}
         self.problem: str | None = None
         self.full: str | None = None  # the problem of a store that could not write
         self.unsure = False  # whether the store may hold what memory does not
         self.rounds = project.store.rounds()
-        if self.rounds:  # until there is a new round, the last one's picks are the best there are
-            last = self.rounds[-1]
-            self.plan.picks, self.plan.kind, self.plan.round = last["picks"], last["kind"], last["round"]
+        in_stock(self.plan, self.rounds)  # until there is a new round, these are the best there are
         self.embedded: tuple[str, int, int] = ("", 0, 0)
         self.probs: NDArray[np.float32] | None = None
         self.columns: tuple[int, ...] = ()
@@ -80,6 +83,7 @@ class Desk:
                 try:
                     event = self._numbered(event)  # noqa: PLW2901
                     self.board.check(event)
+                    self.board.check_decision(event)
                 except InputError as error:
                     refused.append({"uuid": event.uuid, "reason": str(error)})
                     continue
@@ -90,7 +94,7 @@ class Desk:
                 self.project.store.append(fresh)
             except InputError as error:
                 self._not_written(error)
-                self.board = self.plan.board = Board(len(self.images), self.board.log[:known])
+                self._replay(self.board.log[:known])
                 self.unsure = True
                 raise
             if fresh and self.problem == self.full:
@@ -101,16 +105,21 @@ class Desk:
     def _read_again(self) -> None:
         """After a write that failed, take what the store holds: a commit may have reached it all the same."""
         if self.unsure:
-            self.board = self.plan.board = Board(len(self.images), self.project.store.events())
+            self._replay(self.project.store.events())
             self.unsure = False
+
+    def _replay(self, events: Sequence[Event]) -> None:
+        before, self.board = self.board, Board(len(self.images), events)
+        self.board.spelt = before.spelt | self.board.spelt
+        self.plan.board = self.board
 
     def _not_written(self, error: InputError) -> None:
         self.problem = self.full = str(error)
 
     def _numbered(self, event: Event) -> Event:
         if event.kind == "class-added" and event.klass is None:
-            event = Event(**{**asdict(event), "klass": len(self.board.names)})
-        return event.at(self.board.seq + 1, now())
+            event = replace(event, klass=len(self.board.names))
+        return replace(event, annotator=self.board.person(event.annotator)).at(self.board.seq + 1, now())
 
     def _after(self, fresh: Sequence[Event]) -> None:
         """Do what follows from new events: free the images, train again where it is time."""
@@ -123,9 +132,15 @@ class Desk:
         self.version += 1
         self._train()
 
-    def next(self, annotator: str, count: int, have: Sequence[int]) -> list[Offer]:
-        """Return images for a person to label next; what they `have` already stays with them and is left out."""
+    def next(self, annotator: str, count: int, have: Sequence[int], was: str = "") -> list[Offer]:
+        """Return images for a person to label next; what they `have` already stays with them and is left out.
+
+        was: the name that they had until now, whose images are free again.
+        """
         with self.lock:
+            annotator = self.board.person(annotator)
+            if was and was.casefold() != annotator.casefold():
+                self.holds.keep((), self.board.person(was))
             self.holds.keep(have, annotator)
             found: list[Offer] = []
             seen = set(have)
@@ -175,6 +190,7 @@ class Desk:
         They stay with the person as offers do; what others have is left out, and there are no more than the budget has.
         """
         with self.lock:
+            annotator = self.board.person(annotator)
             if self.probs is None:
                 return []
             columns = [i for i, k in enumerate(self.columns) if self.board.resolved(k) == klass]
@@ -226,21 +242,21 @@ class Desk:
 
     def rescan(self) -> tuple[int, int]:
         """Take in what was added to the folder, note what is gone; return how many of each."""
+        found = scan(self.project.images, self.project.home)  # it takes its time: nobody waits for it
         with self.lock:
-            added, missing = self.project.rescan()
+            added, missing = self.project.take_in(found)
             self.images = self.project.store.images()
             self.board.images = len(self.images)
-            before, self.plan = self.plan, self._planned()
-            self.plan.picks, self.plan.kind, self.plan.round = before.picks, before.kind, before.round
-            self.plan.doubted = before.doubted
+            self._lay_out()
             self.version += 1
             if added or any(image.status == "new" for image in self.images):
                 self.start()
             return added, missing
 
     def set_budget(self, budget: int) -> None:
-        """Change the number of labels that are to be bought."""
+        """Change the number of labels that are to be bought. Errors: InputError, and nothing is changed."""
         with self.lock:
+            check_budget(budget, len(self.board.bought), "a budget of")
             self.project.set(budget=budget)
             self.plan.budget = budget
             self.version += 1
@@ -259,10 +275,13 @@ class Desk:
 
     def _hear(self, kind: str, content: Any) -> None:
         """Take a report of a process."""
+        if kind == "groups":
+            self._grouped(content)
+            return
         with self.lock:
             self.version += 1
             hear: dict[str, Callable[[Any], None]] = {
-                "work": self._worked, "read": self._read, "groups": self._grouped, "embedded": self._embedded,
+                "work": self._worked, "read": self._read, "embedded": self._embedded,
                 "picked": self._picked, "judged": self._judged, "suggested": self._suggested,
                 "problem": self._failed, "done": lambda _: self._train(),
             }  # fmt: skip
@@ -286,16 +305,22 @@ class Desk:
         self.project.store.update_images(changes)
 
     def _grouped(self, groups: dict[int, int]) -> None:
-        changes = [{"id": i, "grp": g} for i, g in groups.items() if self.images[i - 1].grp != g]
-        self._changed(changes)
-        self.prepared = True
-        self._train()
-        self.project.store.update_images(changes)
+        with self.lock:
+            changes = regrouped(self.images, groups)
+            self._changed(changes)
+            self.prepared = True
+            self._train()
+        try:
+            for start in range(0, len(changes), AT_ONCE):  # people's requests come in between
+                self.project.store.update_images(changes[start : start + AT_ONCE])
+        except InputError as error:
+            with self.lock:
+                self._not_written(error)
 
     def _changed(self, changes: Sequence[dict[str, Any]]) -> None:
         for change in changes:
             kept = {key: value for key, value in change.items() if key != "look"}
-            self.images[change["id"] - 1] = Image(**{**asdict(self.images[change["id"] - 1]), **kept})
+            self.images[change["id"] - 1] = replace(self.images[change["id"] - 1], **kept)
             image = self.images[change["id"] - 1]
             self.plan.usable[image.id - 1] = image.status in ("new", "ok")
             self.plan.groups[image.id - 1] = image.grp or image.id
@@ -312,8 +337,6 @@ class Desk:
             self.columns, self.probs = content
 
     def _picked(self, found: Picked) -> None:
-        self.plan.picks = [int(row) + 1 for row in found.picks]
-        self.plan.kind, self.plan.round = found.kind, found.number
         if found.probs is not None:
             self.probs, self.columns, self.trained_at = found.probs, found.columns, time.monotonic()
             self.model = f"probe, round {found.number}"
@@ -321,9 +344,11 @@ class Desk:
         low, high = found.interval
         result = {
             "labels": found.labels, "kind": found.kind, "accuracy": share, "low": low, "high": high,
-            "test": found.test, "strategy": self.project.settings.strategy, "picks": self.plan.picks,
+            "test": found.test, "strategy": self.project.settings.strategy,
+            "picks": [int(row) + 1 for row in found.picks],
         }  # fmt: skip
         self.rounds.append({"round": found.number, "time": now(), **result})
+        in_stock(self.plan, self.rounds)
         self.project.store.add_round(found.number, result)
 
     def _judged(self, found: Judged) -> None:
@@ -354,10 +379,7 @@ class Desk:
     def _slice(self) -> list[int]:
         return random_slice(self.board, [image.status for image in self.images], self.project.settings.slice)
 
-    def _planned(self) -> Plan:
-        settings = self.project.settings
-        plan = Plan(self.board, settings.budget, settings.overlap, settings.seed)
-        plan.usable = np.array([image.status in ("new", "ok") for image in self.images], bool)
-        plan.groups = np.array([image.grp or image.id for image in self.images], np.int64)
-        plan.test = self._slice()
-        return plan
+    def _lay_out(self) -> None:
+        self.plan.usable = np.array([image.status in ("new", "ok") for image in self.images], bool)
+        self.plan.groups = np.array([image.grp or image.id for image in self.images], np.int64)
+        self.plan.test = self._slice()

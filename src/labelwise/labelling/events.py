@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 ANSWERS = ("label", "unsure", "skip")
 """Kinds of events that answer for an image."""
-CLASS_CHANGES = ("class-added", "class-renamed", "class-merged")
+CLASS_CHANGES = ("class-added", "class-renamed", "class-merged", "class-unmerged")
 KINDS = (*ANSWERS, "undo", *CLASS_CHANGES)
 PURPOSES = ("test", "typical", "picked", "random", "again", "repeat", "check", "grid", "review", "import")
 """Why an image was shown: the random test slice; to train on (the cold start's typical ones, the strategy's picks, the
@@ -19,10 +19,11 @@ class Event:
     """One thing that somebody said. Its uuid is made by the client, so that sending it twice is harmless.
 
     kind: one of KINDS; image: id; klass: class id (for class-added: the new one's); into: class id of a merge; name:
-    of a class; undoes: uuid of the answer that is taken back; purpose, round: as it was offered; seconds: from the
-    image's appearance to the key; suggested: class id that the model would have said, shown: was it on the screen;
-    again: images of the changed class are to be offered again; time: the server's, UTC (an imported label's own);
-    seq: the order of all events, which is that of their writing, whatever the clocks say.
+    of a class; undoes: uuid of the answer that is taken back (class-unmerged: of the merge; a review: of the
+    decision that it replaces); purpose, round: as it was
+    offered; seconds: from the image's appearance to the key; suggested: class id that the model would have said, shown:
+    was it on the screen; again: images of the changed class are to be offered again; time: the server's, UTC (an
+    imported label's own); seq: the order of all events, which is that of their writing, whatever the clocks say.
     """
 
     uuid: str

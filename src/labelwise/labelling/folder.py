@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,16 @@ from labelwise.errors import InputError, printable
 from labelwise.labelling.store import Image
 from labelwise.seeds import generator
 
+MACOS = "__MACOSX"
+"""A folder of such a name comes out of macOS's archives: it holds no pictures, though names that look so."""
+
 
 @dataclass(frozen=True)
 class Found:
-    """A picture in the folder. path: below it, with `/`; problem: why its name alone makes it unusable, or ""."""
+    """A picture in the folder, or what looks like one by its name.
+
+    path: below it, with `/`; problem: why its name alone makes it unusable, or "".
+    """
 
     path: str
     bytes: int
@@ -29,39 +36,54 @@ def check_folder(root: Path) -> None:
         raise InputError(f"{root} is no folder; give the folder that holds the images")
 
 
-def scan(root: Path, leave_out: Path) -> list[Found]:
+def scan(root: Path, leave_out: Path | None = None) -> list[Found]:
     """List a folder's pictures and those of the folders in it, sorted; hidden ones and `leave_out` are passed over.
 
-    Links to folders are not followed. Errors: InputError where the folder cannot be read.
+    Links to folders are not followed; a folder inside that cannot be read is listed as a picture with a problem.
+    Errors: InputError where `root` itself cannot be read.
     """
+    out = "" if leave_out is None else os.path.realpath(leave_out)
     try:
-        return sorted(_walk(os.path.abspath(root), "", os.path.realpath(leave_out)), key=lambda found: found.path)
+        return sorted(_walk(os.path.abspath(root), "", out), key=lambda found: found.path)
     except OSError as error:
         raise InputError(f"cannot read the folder {error.filename or root}: {error.strerror or error}") from None
 
 
 def _walk(root: str, below: str, leave_out: str) -> Iterator[Found]:
-    with os.scandir(os.path.join(root, below)) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            path = os.path.join(below, entry.name)
-            if entry.is_dir(follow_symlinks=False):
-                if os.path.realpath(entry.path) != leave_out:
-                    yield from _walk(root, path, leave_out)
-            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS | REFUSED:
-                yield _found(entry, path)
+    try:
+        with os.scandir(os.path.join(root, below)) as listed:
+            entries = list(listed)
+    except OSError as error:
+        if not below:
+            raise
+        yield Found(printable(_name(below)), 0, 0, f"a folder that cannot be read: {error.strerror or error}")
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name == MACOS:
+            continue
+        path = os.path.join(below, entry.name)
+        if entry.is_dir(follow_symlinks=False):
+            if os.path.realpath(entry.path) != leave_out:
+                yield from _walk(root, path, leave_out)
+        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS | REFUSED:
+            yield _found(entry, path)
+
+
+def _name(path: str) -> str:
+    return path.replace(os.sep, "/")
 
 
 def _found(entry: os.DirEntry[str], path: str) -> Found:
-    name = path.replace(os.sep, "/")
+    name = _name(path)
     if printable(name) != name:
         return Found(printable(name), 0, 0, "its name holds characters that cannot be shown; rename it")
     try:
-        stat = entry.stat()
+        status = entry.stat()
     except OSError as error:  # a broken link
         return Found(name, 0, 0, f"unreadable: {error.strerror}")
-    return Found(name, stat.st_size, stat.st_mtime_ns)
+    if not stat.S_ISREG(status.st_mode):  # never opened: reading a pipe would wait for ever
+        return Found(name, 0, 0, "no file, but a pipe, a device or a link to a folder")
+    return Found(name, status.st_size, status.st_mtime_ns)
 
 
 def new_images(found: Iterable[Found], known: Iterable[str], seed: int) -> list[Image]:

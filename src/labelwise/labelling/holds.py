@@ -38,6 +38,16 @@ class Holds:
         now = time.monotonic()
         return sum(until >= now for who, until in self._until.get(image, {}).items() if who != person)
 
+    def of_others(self, person: str) -> dict[str, set[int]]:
+        """Return the images that each other person is looking at."""
+        now = time.monotonic()
+        found: dict[str, set[int]] = defaultdict(set)
+        for image, people in self._until.items():
+            for who, until in people.items():
+                if who != person and until >= now:
+                    found[who].add(image)
+        return dict(found)
+
     def all(self) -> set[int]:
         """Return the images that somebody is looking at."""
         now = time.monotonic()

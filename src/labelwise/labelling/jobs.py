@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -41,10 +42,11 @@ def seconds_per_label(board: Board) -> float | None:
 
 
 def training_job(plan: Plan, embedded: tuple[str, int, int], settings: Settings, number: int) -> Job | None:
-    """Return the next round, or None where there is nothing to train on and the cold start is picked already.
+    """Return the next round, or None where there is nothing to train on and picks of the cold start are left.
 
     embedded: file, rows and D of the embeddings that are there; number: of the round. Before the test slice is answered
     nothing is trained, since nothing could be measured; nor while all labels are of one class: it would be sure of it.
+    Until then the cold start picks, again where its picks are used up.
     """
     file, rows, features = embedded
     board = plan.board
@@ -52,8 +54,12 @@ def training_job(plan: Plan, embedded: tuple[str, int, int], settings: Settings,
     test = [image for image in plan.test if image in board.labels and image <= rows]
     differ = len({board.labels[image] for image in labelled}) > 1
     ready = bool(test) and differ and all(board.answers(image) for image in plan.test)
-    cold = not labelled and plan.kind != "typical"
-    if not rows or not (ready or cold):
+    seen = {plan.group(image) for image in board.stacks} | plan.test_groups()
+    left = any(plan.usable[image - 1] and plan.group(image) not in seen for image in plan.picks)
+    if not rows or not (ready or not left):
+        return None
+    pool = _pool(plan, rows)
+    if not ready and not len(pool):
         return None
     columns = tuple(board.classes)
     place = {klass: i for i, klass in enumerate(columns)}
@@ -68,10 +74,20 @@ def training_job(plan: Plan, embedded: tuple[str, int, int], settings: Settings,
         np.array([first[image].purpose == "random" for image in order], bool),
         np.array([first[image].purpose == "picked" for image in order], bool),
         _rows(test), np.array([place[board.labels[image]] for image in test], np.int64),
-        _pool(plan, rows), settings.strategy, settings.options, PICKS,
+        pool, settings.strategy, settings.options, PICKS,
         min(AHEAD, plan.limit() - len(board.bought)), settings.seed,
-        seconds_per_label(board), board.seq,
+        seconds_per_label(board), board.seq, not ready,
     )  # fmt: skip
+
+
+def regrouped(images: Sequence[Image], groups: dict[int, int]) -> list[dict[str, Any]]:
+    """Return the changes that groups (id -> group) bring; most images have no near-duplicate, and nothing to write."""
+    sizes = Counter(groups.values())
+    return [
+        {"id": i, "grp": group}
+        for i, group in groups.items()
+        if images[i - 1].grp != group and (sizes[group] > 1 or images[i - 1].grp is not None)
+    ]
 
 
 def _rows(images: Sequence[int]) -> Any:

@@ -41,7 +41,7 @@ class Job:
     indices, labels, rounds, random: (L,) the training labels in their order, classes 0..K-1, the round that offered
     each, and whether it was a random or a picked one (the cold start's and a grid's are neither); ahead: the labels
     that can be bought next, 0 for none; test, truth: the test slice's; pool: rows that may be picked; seconds: a
-    label takes; seq: the last event that was seen.
+    label takes; seq: the last event that was seen; cold: nothing can be trained yet, typical images are picked.
     """
 
     number: int
@@ -64,13 +64,14 @@ class Job:
     seed: int
     seconds: float | None
     seq: int
+    cold: bool = False
 
     def same_data(self, other: Job | None) -> bool:
         """Return whether another training saw the same labels, images and classes."""
         arrays = ("indices", "labels", "test", "truth", "pool")
         return (
             other is not None
-            and (self.columns, self.rows) == (other.columns, other.rows)
+            and (self.columns, self.rows, self.cold) == (other.columns, other.rows, other.cold)
             and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in arrays)
         )
 

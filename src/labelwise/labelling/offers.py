@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +36,12 @@ class Offer:
 
 @dataclass
 class Plan:
-    """What offers are made from. test: ids of the slice; picks: ids, best first, of one `kind` and `round`;
+    """What offers are made from.
 
-    doubted: id -> class that models without its label give, and its probability, the most suspicious first; usable:
-    (N,) by id - 1, can it be shown; groups: (N,) by id - 1, the smallest id among an image's near-duplicates.
+    test: ids of the slice; picks: ids, best first, of one `kind`, by the model of `round`, or of a round before it as
+    `older` says; doubted: id -> class that models without its label give, and its probability, the most suspicious
+    first; usable: (N,) by id - 1, can it be shown; groups: (N,) by id - 1, the smallest id among an image's
+    near-duplicates.
     """
 
     board: Board
@@ -49,6 +52,7 @@ class Plan:
     picks: list[int] = field(default_factory=list)
     kind: str = "picked"
     round: int | None = None
+    older: dict[int, int] = field(default_factory=dict)
     doubted: dict[int, tuple[int, float]] = field(default_factory=dict)
     usable: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
     groups: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -73,6 +77,21 @@ class Plan:
         """Return the ids that are trained on: labelled, and neither in the test slice nor like an image of it."""
         closed = self.test_groups()
         return [image for image in self.board.labels if self.group(image) not in closed]
+
+
+def in_stock(plan: Plan, rounds: Sequence[dict[str, Any]]) -> None:
+    """Take the last round's picks, then what rounds before it picked: better than random ones where those are used up.
+
+    rounds: as the store has them, in their order. Only picks of the last round's kind are taken.
+    """
+    if not rounds:
+        return
+    plan.kind, plan.round = rounds[-1]["kind"], rounds[-1]["round"]
+    found: dict[int, int] = {}
+    for row in reversed(rounds):
+        for image in row["picks"] if row["kind"] == plan.kind else ():
+            found.setdefault(image, row["round"])
+    plan.picks, plan.older = list(found), found
 
 
 def offers(plan: Plan, annotator: str) -> Iterator[Offer]:
@@ -112,7 +131,8 @@ def _mixed(plan: Plan, annotator: str) -> Iterator[Offer]:
     given = sum(e.purpose in TRAINING for e in plan.board.kept())
     closed = {plan.group(image) for image in plan.board.stacks if annotator in plan.board.answers(image)}
     closed |= {plan.group(i) for i in plan.board.labels if not _open(plan, i, annotator)} | plan.test_groups()
-    picks = (Offer(image, plan.kind, plan.round) for image in plan.picks if _open(plan, image, annotator))
+    open_picks = (image for image in plan.picks if _open(plan, image, annotator))
+    picks = (Offer(image, plan.kind, plan.older.get(image, plan.round)) for image in open_picks)
     control = (
         Offer(image, "random", plan.round)
         for image in range(1, len(plan.usable) + 1)  # ids are in random order

@@ -97,7 +97,9 @@ def _all_small(work: Work) -> bool:
     if not mark.is_file():
         sides = [max(image.width, image.height) for image in work.images if image.status == "ok"][:LOOKED_AT]
         work.cache.mkdir(parents=True, exist_ok=True)
-        mark.write_text("yes" if sides and max(sides) <= SMALL else "no")
+        temporary = mark.with_suffix(".tmp")  # on a full disk, none rather than an empty one
+        temporary.write_text("yes" if sides and max(sides) <= SMALL else "no")
+        temporary.replace(mark)
     return mark.read_text() == "yes"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -16,14 +17,15 @@ import sqlalchemy as sa
 from labelwise.config import LITE0
 from labelwise.database import locked, now
 from labelwise.errors import InputError, printable
-from labelwise.labelling.board import Board
-from labelwise.labelling.events import Event
+from labelwise.labelling.board import Board, check_name
+from labelwise.labelling.events import ANSWERS, CLASS_CHANGES, Event
 from labelwise.labelling.folder import Found, check_folder, gone_and_back, new_images, scan
 from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.store import ProjectStore
 from labelwise.zero_shot.file import check_paths
 
 SUFFIX = ".labelwise"
+"""Of a project's own folder, which lies beside the images' by default: see home_of."""
 TOO_FEW = "at least two classes are needed: --classes cat,dog,other"
 SETUP = "setup"
 """The annotator of the events that the command line makes."""
@@ -40,11 +42,13 @@ OURS = frozenset({"cache", "exports", *(f"project.db{end}" for end in ("", "-wal
 class Settings:
     """What a project was asked to do. budget: labels, the test slice's included; slice: images in it, for good;
 
-    overlap: people an image; suggest: a zero-shot model (clip or file:PATH) for the first suggestions, or ""; id: tells
-    projects apart in a browser's storage; port: where the page was served last.
+    given: the budget that the command line gave last, 0 for none; overlap: people an image; suggest: a zero-shot model
+    (clip or file:PATH) for the first suggestions, or ""; id: tells projects apart in a browser's storage; port: where
+    the page was served last.
     """
 
     budget: int = 200
+    given: int = 0
     slice: int = 0
     strategy: str = "margin"
     overlap: int = 1
@@ -73,9 +77,10 @@ class Project:
         return self.home / "cache"
 
     def set(self, **changes: Any) -> None:
-        """Change settings, and record them."""
-        self.settings = replace(self.settings, **changes)
-        self.store.set_settings(asdict(self.settings))
+        """Record settings that change, and change them. Errors: InputError when nothing could be written."""
+        settings = replace(self.settings, **changes)
+        self.store.set_settings(asdict(settings))
+        self.settings = settings
 
     def rescan(self) -> tuple[int, int]:
         """Take in images that were added to the folder and note those that are gone; return how many of each."""
@@ -99,6 +104,12 @@ class Project:
         )
 
 
+def home_of(images: Path) -> Path:
+    """Return where the project of a folder of images is kept by default: beside it."""
+    beside = Path(os.path.abspath(images))  # "." has no parent of its own
+    return beside.parent / f"{beside.name}{SUFFIX}"
+
+
 def slice_size(budget: int, images: int) -> int:
     """Return how many images the random test slice has."""
     wanted = max(SLICE, budget // 10)
@@ -110,7 +121,8 @@ def random_slice(board: Board, statuses: Sequence[str], size: int) -> list[int]:
 
     An image that was labelled for another reason never joins it.
     """
-    kept = {e.image for e in board.kept() if e.purpose == "test" and e.image}
+    shown = (e.image for e in board.log if e.kind in ANSWERS and e.purpose == "test")
+    kept = {image for image in shown if image in board.stacks}  # also where a review is all that was not taken back
     for image, status in enumerate(statuses, 1):
         if len(kept) >= size:
             break
@@ -141,11 +153,9 @@ def made_or_opened(
     another folder, settings that cannot change, and a project that is in use.
     """
     check_folder(images)
+    _check_names(classes)
     if os.path.realpath(home) == os.path.realpath(images):
         raise InputError(f"--project {home} is the folder of the images; give it a folder of its own")
-    folded = [name.casefold() for name in classes]
-    if twice := [name for name in dict.fromkeys(classes) if folded.count(name.casefold()) > 1]:
-        raise InputError(f"--classes: {', '.join(twice)} twice")
     if home.is_dir() and not (home / "project.db").is_file():
         _check_empty(home)
     found = scan(images, home)
@@ -153,18 +163,21 @@ def made_or_opened(
         _check_new(classes, found, images, changes.get("suggest", ""))
     with _store(home, db) as store, _locked(home):  # a database that refuses leaves no folder behind
         fresh = not store.exists()
+        added = _new_classes([] if fresh else store.events(), classes)
         if fresh:
             if not new:
                 _check_new(classes, found, images, changes.get("suggest", ""))
             settings = Settings(**changes)
-            settings = replace(settings, id=uuid4().hex, slice=slice_size(settings.budget, len(found)))
+            settings = replace(
+                settings, id=uuid4().hex, given=changes.get("budget", 0), slice=slice_size(settings.budget, len(found))
+            )
             store.create(os.path.abspath(images), version("labelwise"), asdict(settings))
         row = store.project()
         project = Project(Path(os.path.abspath(images)), home, store, Settings(**row["settings"]))
         if not fresh:
             _reopen(project, row["folder"], changes)
         project.take_in(found)
-        _add_classes(project, classes)
+        store.append(added)
         yield project
 
 
@@ -193,25 +206,51 @@ def _reopen(project: Project, folder: str, changes: dict[str, Any]) -> None:
     for name in ("seed", "backbone", "weights"):
         if name in changes and changes[name] != now[name]:
             raise InputError(f"--{name}: the project was made with {now[name]}, and that cannot change")
+    budget = changes.get("budget", now["given"])
+    if budget == now["given"]:  # the same command again: what was set on the page since holds
+        changes = {name: value for name, value in changes.items() if name != "budget"}
+    else:
+        if budget < now["budget"]:
+            check_budget(budget, len(project.snapshot().board.bought), "--budget")
+        changes = {**changes, "given": budget}
     if {**now, **changes} != now:
         project.set(**changes)
 
 
-def _add_classes(project: Project, classes: Sequence[str]) -> None:
-    """Add the classes that are not there yet, by events."""
-    board = Board(0, project.store.events())
-    known = {event.name for event in board.log if event.kind == "class-added"}
-    events: list[Event] = []
+def check_budget(budget: int, labelled: int, what: str) -> None:
+    """Refuse a budget below the images that are labelled already. Errors: InputError."""
+    if budget < labelled:
+        raise InputError(f"{what} {budget:,}: {labelled:,} images are labelled already; give that many or more")
+
+
+def _check_names(classes: Sequence[str]) -> None:
+    """Refuse class names that cannot be used, before anything is made. Errors: InputError."""
+    folded = Counter(name.casefold() for name in classes)
+    if twice := [name for name in dict.fromkeys(classes) if folded[name.casefold()] > 1]:
+        raise InputError(f"--classes: {', '.join(twice)} twice")
     for name in classes:
-        if name in known.union(board.names.values()):
+        check_name(name)
+
+
+def _new_classes(events: Sequence[Event], classes: Sequence[str]) -> list[Event]:
+    """Return events that add the classes that are not there yet. Errors: InputError for a name that is taken."""
+    board = Board(0)
+    for event in events:
+        if event.kind in CLASS_CHANGES:
+            board.apply(event)
+    seq = max((event.seq for event in events), default=0)
+    known = {event.name for event in board.log if event.kind == "class-added"} | set(board.names.values())
+    added: list[Event] = []
+    for name in classes:
+        if name in known:
             continue  # also one that was merged away or renamed: it is not brought back by an old command
         klass = len(board.names)
         uuid = str(uuid5(NAMESPACE_URL, f"labelwise:{klass}:{name}"))
-        event = Event(uuid, "class-added", SETUP, klass=klass, name=name).at(board.seq + 1, now())
+        event = Event(uuid, "class-added", SETUP, klass=klass, name=name).at(seq + len(added) + 1, now())
         board.check(event)
         board.apply(event)
-        events.append(event)
-    project.store.append(events)
+        added.append(event)
+    return added
 
 
 def _locked(home: Path) -> AbstractContextManager[None]:

@@ -30,6 +30,7 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
     """Return the state of a project for one person: see the server's documentation of /api/state."""
     with desk.lock:
         board, plan, settings = desk.board, desk.plan, desk.project.settings
+        annotator = board.person(annotator)
         counts = Counter(board.labels.values())
         took = seconds_per_label(board)
         given = [_labels(board, image) for image in board.bought]
@@ -45,7 +46,9 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
                 "unreadable": sum(image.status == "unreadable" for image in desk.images), "overlap": settings.overlap,
                 "strategy": settings.strategy, "backbone": settings.backbone,
             },
+            "annotator": annotator,
             "classes": [{"id": k, "name": board.names[k], "count": counts[k]} for k in board.classes],
+            "merge": _merge(board),
             "phase": phase(desk, annotator),
             "done": done, "goal": settings.budget * settings.overlap,
             "waiting": sum(labels < settings.overlap for labels in given),
@@ -64,6 +67,16 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
             "review": len(board.disagreements()),
             "problem": desk.problem, "version": desk.version,
         }  # fmt: skip
+
+
+def _merge(board: Board) -> dict[str, Any] | None:
+    """Return the last merge that can be taken back."""
+    last = next(reversed(board.merges.values()), None)
+    if last is None or last.klass is None:
+        return None
+    into = board.resolved(last.klass)
+    return {"uuid": last.uuid, "class": last.klass, "name": board.names[last.klass], "into": into,
+            "into_name": board.names[into]}  # fmt: skip
 
 
 def _labels(board: Board, image: int) -> int:
@@ -98,10 +111,8 @@ def phase(desk: Desk, annotator: str, empty: bool = False) -> str:
 
     empty: they have no image, and none could be offered.
     """
-    bought = desk.board.bought
-    spent = len(bought) >= desk.plan.limit()
-    open_ = (o for o in offers(desk.plan, annotator) if not spent or o.image in bought or o.purpose not in BUYING)
-    first = next(open_, None)
+    spent = len(desk.board.bought) >= desk.plan.limit()
+    first = _first(desk, annotator)
     if first is not None and empty:
         return "nothing"
     if first is None:
@@ -109,6 +120,24 @@ def phase(desk: Desk, annotator: str, empty: bool = False) -> str:
     if first.purpose in ("test", "again"):
         return "test" if first.purpose == "test" else "train"
     return "checks" if spent else "train"
+
+
+def _first(desk: Desk, annotator: str) -> Offer | None:
+    """Return what a person would be offered first if nobody else held anything."""
+    bought = desk.board.bought
+    spent = len(bought) >= desk.plan.limit()
+    found = offers(desk.plan, desk.board.person(annotator))
+    return next((o for o in found if not spent or o.image in bought or o.purpose not in BUYING), None)
+
+
+def waiting(desk: Desk, annotator: str) -> dict[str, Any]:
+    """Return what a person with nothing to do waits for: who holds how many images; checks: only checks are left."""
+    with desk.lock:
+        held = desk.holds.of_others(desk.board.person(annotator))
+        first = _first(desk, annotator)
+        images = set().union(*held.values()) if held else set()
+        checks = first is not None and first.purpose == "check"
+        return {"people": sorted(held, key=str.casefold), "images": len(images), "checks": checks}
 
 
 def _anything_left(desk: Desk) -> bool:
@@ -122,7 +151,8 @@ def offered(desk: Desk, offer: Offer) -> dict[str, Any]:
     """Return an offer as the page gets it: why this image, the model's suggestion, the label that it has."""
     with desk.lock:
         blind = offer.purpose in BLIND or offer.image in desk.plan.test  # whatever it is offered for now
-        hint = None if blind else desk.suggestion(offer.image)
+        learnt = offer.image in desk.board.bought  # the model would say what somebody has said already
+        hint = None if blind or learnt else desk.suggestion(offer.image)
         given = desk.board.labels.get(offer.image) if offer.purpose in AGAIN else None
         return {
             "image": offer.image, "purpose": offer.purpose, "round": offer.round, "why": _why(desk, offer),
@@ -163,7 +193,7 @@ def _picked(desk: Desk, image: int) -> str:
 def history(desk: Desk, annotator: str, count: int) -> list[dict[str, Any]]:
     """Return a person's last answers that were not taken back, newest first; given: the label that stood before one."""
     with desk.lock:
-        kept = [e for e in desk.board.history(annotator) if e.kind in ANSWERS][-count:]
+        kept = [e for e in desk.board.history(desk.board.person(annotator)) if e.kind in ANSWERS][-count:]
         return [
             {
                 "uuid": e.uuid,

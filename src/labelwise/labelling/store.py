@@ -37,7 +37,7 @@ IMAGES = sa.Table(
     sa.Column("width", sa.Integer, nullable=False, default=0),
     sa.Column("height", sa.Integer, nullable=False, default=0),
     sa.Column("look", sa.LargeBinary),  # the grey thumbnail by which near-duplicates are found
-    sa.Column("grp", sa.Integer),  # near-duplicates have the same; None: not known yet
+    sa.Column("grp", sa.Integer),  # near-duplicates have the same; None: there are none, or not known yet
 )  # fmt: skip
 EVENTS = sa.Table(
     "events", META,

@@ -46,7 +46,7 @@ class Trainer:
 
     def train(self, job: Job, say: Callable[[Picked | Judged], None]) -> None:
         """Train, evaluate, pick and say so; then judge, and say that."""
-        if not len(job.indices):
+        if job.cold or not len(job.indices):
             say(self._cold_start(job))
             return
         task, state = self._task(job), _state(job)
@@ -120,7 +120,8 @@ class Trainer:
         if len(np.unique(job.labels)) < 2:
             unknown = Advice(UNKNOWN, "All training labels are of one class so far.")
             return Judged(job.number, unknown, unknown, [])
-        advice = next_batch(correct, len(job.indices), job.ahead, job.seconds, job.seed)
+        accuracy = float((shared.test.probs.argmax(axis=1) == job.truth).mean())
+        advice = next_batch(correct, len(job.indices), job.ahead, job.seconds, job.seed, accuracy)
         helping = picking_helps(correct, np.flatnonzero(job.picked), np.flatnonzero(job.random), job.seed)
         return Judged(job.number, advice, helping, self._doubted(job, task, shared))
 

@@ -34,6 +34,7 @@ REFUSALS: dict[int | str, str] = {
 SLOW = 1.0
 """Seconds that a wrong password costs."""
 Person = Annotated[str, Query(min_length=1, max_length=100)]
+Was = Annotated[str, Query(max_length=100)]
 Count = Annotated[int, Query(ge=1, le=100)]
 Ids = Annotated[str, Query(max_length=2000, pattern=r"^[\d,]*$")]
 
@@ -115,12 +116,13 @@ def _labelling(app: FastAPI, desk: Desk, views: Views) -> None:
         return status.state(desk, annotator)
 
     @app.get("/api/next")
-    def next_images(annotator: Person, n: Count = 8, have: Ids = "") -> dict[str, Any]:
+    def next_images(annotator: Person, n: Count = 8, have: Ids = "", was: Was = "") -> dict[str, Any]:
         held = [int(word) for word in have.split(",") if word and len(word) < 10]
         with desk.lock:  # the phase fits the offers
-            found = desk.next(annotator, n, held)
+            found = desk.next(annotator, n, held, was)
             phase = status.phase(desk, annotator, empty=not found and not held)
-            return {"phase": phase, "offers": [status.offered(desk, offer) for offer in found]}
+            waiting = status.waiting(desk, annotator) if phase == "nothing" else None
+            return {"phase": phase, "offers": [status.offered(desk, offer) for offer in found], "waiting": waiting}
 
     @app.post("/api/answers")
     def answers(form: Answers) -> Response:

@@ -68,18 +68,21 @@ class Answers(Form):
 
 
 class ClassChange(Form):
-    """A class to add, to rename, or to merge into another."""
+    """A class to add, to rename, or to merge into another; or a merge to take back."""
 
     annotator: Name
     uuid: Uuid
-    kind: Literal["add", "rename", "merge"]
+    kind: Literal["add", "rename", "merge", "unmerge"]
     name: Name | None = None
     klass: Id | None = Field(None, alias="class")
     into: Id | None = None
+    undoes: Uuid | None = None
     again: bool = False
 
     def event(self) -> Event:
         """Return it as an event; the desk gives a new class its id."""
+        if self.kind == "unmerge":
+            return Event(self.uuid, "class-unmerged", self.annotator, undoes=self.undoes)
         kind = {"add": "class-added", "rename": "class-renamed", "merge": "class-merged"}[self.kind]
         klass = None if self.kind == "add" else self.klass
         name = None if self.kind == "merge" else self.name
