@@ -263,6 +263,7 @@ def test_classes_review_export_and_settings(opened: Opened, project: FakeProject
     page.get_by_text("lake is now sea.").wait_for()
     page.get_by_role("button", name="Merge trees").click()
     page.get_by_label("Merge trees into").select_option("temple")
+    page.get_by_role("button", name="Merge...", exact=True).click()
     page.get_by_role("button", name="Merge", exact=True).click()
     page.get_by_text("trees is part of temple now.").wait_for()
     page.keyboard.press("Escape")
@@ -404,3 +405,61 @@ def test_images_that_others_had_come_by_themselves(opened: Opened, project: Fake
     assert said.count() == 1
     project.images = images
     page.wait_for_selector("#picture img")
+
+
+def test_a_merge_is_confirmed_and_taken_back(opened: Opened, project: FakeProject, start: Any) -> None:
+    page = opened(start(project))
+    press(page, "2", "2", "3")
+    until(lambda: len(project.labels()) == 3)
+    page.get_by_role("button", name="Classes").click()
+    page.get_by_role("button", name="Merge lake").click()
+    page.get_by_label("Merge lake into").select_option("flower")
+    page.get_by_role("button", name="Merge...", exact=True).click()
+    asked = page.locator("#class-list .edit")
+    asked.get_by_role("heading", name="Merge lake into flower?").wait_for()
+    words = asked.inner_text()
+    assert "2 labels of lake will count as flower, whoever gave them." in words
+    assert "For everybody who labels here, keys change: temple 2, trees 3." in words
+    page.get_by_role("button", name="Do not merge").click()
+    assert "classes" not in [name for name, _ in project.requests]
+    page.get_by_role("button", name="Merge lake").click()
+    page.get_by_label("Merge lake into").select_option("flower")
+    page.get_by_role("button", name="Merge...", exact=True).click()
+    page.get_by_role("button", name="Merge", exact=True).click()
+    page.locator("#class-merge", has_text="lake was merged into flower.").wait_for()
+    page.keyboard.press("Escape")
+    press(page, "u")
+    until(lambda: len(project.labels()) == 2)
+    page.locator("#undo-what", has_text="lake").wait_for()  # what was pressed, though it is no class of its own
+    page.get_by_role("button", name="Classes").click()
+    page.get_by_role("button", name="Take the merge of lake into flower back").click()
+    page.get_by_text("lake is a class of its own again, with its labels and its key.").wait_for()
+    page.locator("#class-merge").wait_for(state="hidden")
+    page.keyboard.press("Escape")
+    assert page.locator("#classes .name").all_inner_texts() == ["flower", "lake", "temple", "trees"]
+    assert "changed" not in page.locator("#note").inner_text() + page.locator("#alert").inner_text(), "no news to oneself"
+    sent = [body for name, body in project.requests if name == "classes"]
+    assert [change["kind"] for change in sent] == ["merge", "unmerge"]
+    assert sent[1]["undoes"] == sent[0]["uuid"]
+
+
+def test_a_change_of_classes_by_somebody_else_is_said(opened: Opened, project: FakeProject, start: Any) -> None:
+    page = opened(start(project))
+    with project.lock:
+        project.merge("x", 1, 0)
+    until(lambda: page.locator("#classes .class").count() == 3)
+    page.keyboard.press("2")  # meant lake, and would be temple
+    page.locator("#note", has_text="The key 2 is temple now: press it again to label.").wait_for()
+    words = "The classes have changed: lake is part of flower now. Keys now: temple 2, trees 3."
+    assert page.get_by_role("alert").filter(has_text=words).count() == 1
+    assert project.events == {}
+    page.get_by_role("button", name="Settings").click()
+    with project.lock:
+        project.classes, project.merged = project.before, None
+        project.classes[3]["name"] = "wood"
+    until(lambda: page.locator("#classes .class").count() == 4)
+    page.keyboard.press("Escape")  # behind a dialog nobody would hear it
+    page.get_by_text("lake is a class of its own again, key 2; trees is called wood now.").first.wait_for()
+    page.wait_for_timeout(1600)
+    press(page, "3")
+    until(lambda: project.labels() == {1: 2})

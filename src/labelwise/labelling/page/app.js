@@ -3,12 +3,13 @@
 import { Classes } from "./classes.js";
 import { Clock } from "./clock.js";
 import { focusStage, open, prepare } from "./dialogs.js";
-import { $, el, sleep, write } from "./dom.js";
+import { $, sleep, write } from "./dom.js";
 import { Finder } from "./finder.js";
 import { Finish } from "./finish.js";
 import { Grid } from "./grid.js";
 import { Header } from "./header.js";
 import { listen } from "./keys.js";
+import { afterDialogs, said, show, speak, warn } from "./notes.js";
 import { Options, Settings } from "./options.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
@@ -17,6 +18,8 @@ import { Review } from "./review.js";
 import { Session } from "./session.js";
 import { ProjectState } from "./state.js";
 import { View } from "./view.js";
+
+const SHIFTING = 1500; // milliseconds in which a digit that changed its class labels nothing
 
 const options = new Options();
 const annotator = () => options.annotator;
@@ -64,6 +67,7 @@ function run(outbox) {
   for (const dialog of document.querySelectorAll("dialog:not(#finder)")) { // their time is not the image's
     dialog.addEventListener("close", () => session.clock.restart());
   }
+  for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", afterDialogs);
   follow(page);
   start(page);
 }
@@ -104,10 +108,15 @@ function follow(page) {
   });
   session.addEventListener("undone", ({ detail }) => {
     page.saying = `undone: ${wording(page, detail)}`;
-    show(`Undone: ${wording(page, detail)}.`, false);
+    show(`Undone: ${wording(page, detail)}.`);
   });
-  session.addEventListener("said", ({ detail }) => said(page, detail));
+  session.addEventListener("said", ({ detail }) => tell(page, detail));
   session.addEventListener("refused", ({ detail }) => warn(detail));
+  project.addEventListener("classes", ({ detail: { text, keys } }) => {
+    page.shifted = { keys: new Set(keys), at: performance.now() };
+    warn(text, 15_000);
+    prefetch.renew();
+  });
   view.show({ stamp: null });
   redraw();
 }
@@ -147,6 +156,7 @@ function actionsOf(page) {
 /** One key outside dialogs and fields; true when it was ours. */
 function act(page, actions, key, event) {
   const cls = /^[1-9]$/.test(key) ? page.state.data.classes[Number(key) - 1] : null;
+  if (cls && shifting(page, cls.id)) return said(`The key ${key} is ${cls.name} now: press it again to label.`) ?? true;
   if (cls) return label(page, cls.id, event.timeStamp) || true;
   const name = { 0: "unsure", s: "skip", u: "undo", g: "grid", h: "suggestions", "?": "help", "/": "find" }[key];
   if (!name) return false;
@@ -154,12 +164,17 @@ function act(page, actions, key, event) {
   return true;
 }
 
+/** A finger that was on its way when somebody changed the keys means the old one. */
+function shifting({ shifted }, cls) {
+  return Boolean(shifted?.keys.has(cls)) && performance.now() - shifted.at < SHIFTING;
+}
+
 const label = (page, cls, stamp) => answer(page, "label", cls, stamp);
 
 function answer(page, kind, cls, stamp) {
   if (!page.session.current) return false;
   page.saying = wording(page, { kind, class: cls });
-  if (!page.session.answer(kind, cls, stamp)) said(page, "The image is still loading.");
+  if (!page.session.answer(kind, cls, stamp)) tell(page, "The image is still loading.");
   return true;
 }
 
@@ -175,30 +190,10 @@ function announce(page, next) {
   page.saying = "";
 }
 
-let hiding = 0;
-
-function said(page, text) {
+/** Says something in place of what the last key did. */
+function tell(page, text) {
   page.saying = "";
-  show(text, false);
-  speak("live", text);
-}
-
-function warn(text) {
-  show(text, true);
-  speak("alert", text);
-}
-
-/** A new element each time: the same words twice are said twice. */
-function speak(id, text) {
-  $(id).replaceChildren(el("p", {}, text));
-}
-
-function show(text, bad) {
-  write($("note"), text);
-  $("note").classList.toggle("bad", bad);
-  $("note").hidden = false;
-  clearTimeout(hiding);
-  hiding = setTimeout(() => { $("note").hidden = true; }, bad ? 8000 : 3000);
+  said(text);
 }
 
 /** The undo button says what it would take back. */
@@ -211,7 +206,7 @@ function toggleSuggestions(page) {
   options.set("suggestions", !options.suggestions);
   page.view.show({ stamp: null });
   drawSuggestions();
-  said(page, options.suggestions ? "Suggestions are shown." : "Suggestions are hidden.");
+  tell(page, options.suggestions ? "Suggestions are shown." : "Suggestions are hidden.");
 }
 
 function drawSuggestions() {

@@ -27,7 +27,9 @@ export class View {
 
   suggestion() {
     const offer = this.session.current?.offer;
-    return offer && this.options.suggestions && !BLIND.has(offer.purpose) ? offer.suggestion : null;
+    if (!offer?.suggestion || !this.options.suggestions || BLIND.has(offer.purpose)) return null;
+    const cls = this.state.holding(offer.suggestion.class);
+    return cls === null ? null : { ...offer.suggestion, class: cls };
   }
 
   /** Swaps the image; `stamp` (time of the key) makes it a measurement. */
