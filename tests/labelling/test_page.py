@@ -283,7 +283,7 @@ def test_classes_review_export_and_settings(opened: Opened, project: FakeProject
     page.get_by_role("button", name="Review").click()
     page.locator("#review-answers", has_text="anna said").wait_for()
     page.keyboard.press("2")
-    page.get_by_text("There is no disagreement to decide.").wait_for()
+    page.get_by_text("There is no disagreement to decide.", exact=True).wait_for()
     until(lambda: project.labels() == {7: 1})
     assert next(iter(project.events.values()))["purpose"] == "review"
     page.keyboard.press("Escape")
@@ -463,3 +463,47 @@ def test_a_change_of_classes_by_somebody_else_is_said(opened: Opened, project: F
     page.wait_for_timeout(1600)
     press(page, "3")
     until(lambda: project.labels() == {1: 2})
+
+
+def said_by(anna: int, ben: int) -> list[dict[str, Any]]:
+    return [{"annotator": "anna", "class": anna}, {"annotator": "ben", "class": ben}]
+
+
+def test_the_review_follows_what_others_decide(opened: Opened, project: FakeProject, start: Any) -> None:
+    project.reviews = [{"image": image, "answers": said_by(3, 1)} for image in (7, 8, 9)]
+    page = opened(start(project))
+    page.get_by_role("button", name="Review").click()
+    page.get_by_text("3 disagreements left").wait_for()
+    with project.lock:  # somebody else is faster
+        project.refuse[7] = "anna has decided it already, as trees; nothing was changed"
+        del project.reviews[0]
+    page.keyboard.press("2")
+    page.locator("#review-said", has_text="Not accepted: anna has decided it already, as trees").wait_for()
+    page.get_by_text("2 disagreements left").wait_for()
+    said = page.locator("#review").get_by_role("status")
+    assert said.inner_text().startswith("Not accepted: anna has decided it already")
+    with project.lock:
+        del project.reviews[0]
+        project.state = {"version": 99}
+    page.locator("#review-said", has_text="Somebody else has decided the image that was here.").wait_for()
+    page.get_by_text("1 disagreement left").wait_for()
+    page.keyboard.press("2")  # on its way for the image before
+    page.wait_for_timeout(1100)
+    assert project.labels() == {}
+    page.keyboard.press("3")
+    page.get_by_text("There is no disagreement to decide.", exact=True).wait_for()
+    until(lambda: project.labels() == {9: 2})
+    page.keyboard.press("Escape")
+    assert page.locator("#note").is_hidden(), "it was said already"
+
+
+def test_a_review_without_the_server_says_so(opened: Opened, project: FakeProject, start: Any) -> None:
+    project.reviews = [{"image": 7, "answers": said_by(3, 1)}]
+    page = opened(start(project), failures=True)
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Review").click()
+    words = "The labelwise server does not answer. The disagreements cannot be loaded now."
+    page.locator("#review-none", has_text=words).wait_for()
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_text("1 disagreement left").wait_for()

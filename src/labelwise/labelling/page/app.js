@@ -111,7 +111,9 @@ function follow(page) {
     show(`Undone: ${wording(page, detail)}.`);
   });
   session.addEventListener("said", ({ detail }) => tell(page, detail));
-  session.addEventListener("refused", ({ detail }) => warn(detail));
+  session.addEventListener("refused", ({ detail: { text, review } }) => {
+    if (!review || !$("review").open) warn(text); // there it stands over the list
+  });
   project.addEventListener("classes", ({ detail: { text, keys } }) => {
     page.shifted = { keys: new Set(keys), at: performance.now() };
     warn(text, 15_000);
