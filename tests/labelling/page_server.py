@@ -23,6 +23,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+WHY_NOT = "It needs labels of two classes to train on, beside the test images: go on labelling."
 Answer = tuple[int, dict[str, Any]]
 
 
@@ -75,7 +76,7 @@ class FakeProject:
             "goal": self.state.get("project", {}).get("budget", self.budget), "waiting": 0,
             "test": {"done": min(done, self.test), "size": self.test, "undecided": 0},
             "seconds_per_label": 1.4 if done else None, "minutes_left": 3.2 if done else None,
-            "accuracy": None, "model": None, "work": [], "curve": [],
+            "accuracy": None, "model": None, "no_model": WHY_NOT, "work": [], "curve": [],
             "advice": {"say": "cannot tell yet", "why": "There is no model yet."},
             "helping": {"say": "cannot tell yet", "why": "There is no model yet."},
             "people": [], "agreement": None, "consistency": None, "review": len(self.reviews), "problem": None,
@@ -96,6 +97,7 @@ class FakeProject:
             if image <= self.test
             else {
                 "purpose": "picked", "why": "The model wavers between flower and leaves.",
+                "why_unnamed": "The model wavers between two classes.",
                 "suggestion": {"class": image % len(self.classes), "probability": 0.83},
             }
         )  # fmt: skip

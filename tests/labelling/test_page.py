@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from labelling.browser import Opened, browser, opened, press, project, start, until
-from labelling.page_server import FakeProject
+from labelling.page_server import WHY_NOT, FakeProject
 
 __all__ = ["browser", "opened", "project", "start"]  # fixtures
 
@@ -228,18 +228,21 @@ def test_a_repeat_looks_like_a_random_image(opened: Opened, start: Any) -> None:
 def test_checks_show_the_label_and_h_hides_suggestions(opened: Opened, start: Any) -> None:
     project = FakeProject(test=0)
     project.purposes[1] = {
-        "purpose": "check", "why": "Other models would say lake (93 %).", "given": {"kind": "label", "class": 2},
+        "purpose": "check", "why": "Other models would say lake (93 %).", "why_unnamed": "Others differ.", "given": {"kind": "label", "class": 2},
         "suggestion": {"class": 1, "probability": 0.93},
     }  # fmt: skip
     page = opened(start(project))
     assert page.locator("#why").inner_text() == "Its label now: temple. Other models would say lake (93 %)."
     assert page.locator("#suggestion").is_hidden()
-    press(page, "3")
+    press(page, "h")
+    assert page.locator("#why").inner_text() == "Its label now: temple. Others differ."
+    press(page, "h", "3")
     assert page.locator("#suggestion").inner_text().replace("\xa0", " ") == "Suggestion: temple, 83 %"
     assert page.locator(".class.suggested .name").inner_text().startswith("temple")
     press(page, "h")
     assert page.locator("#suggestion").is_hidden()
     assert page.locator(".class.suggested").count() == 0
+    assert page.locator("#why").inner_text() == "The model wavers between two classes."
     press(page, "1")
     until(lambda: len(project.events) == 2)
     assert list(project.events.values())[1]["shown"] is True  # it was, before it was hidden
@@ -341,7 +344,7 @@ def test_unreadable_images_are_passed_over(opened: Opened, project: FakeProject,
 
 
 def test_states_without_an_image(opened: Opened, start: Any) -> None:
-    empty = FakeProject(images=0)
+    empty = FakeProject(images=0, test=0)
     page = opened(start(empty), wait=False)
     page.get_by_role("heading", name="No images yet").wait_for()
     page.get_by_role("button", name="Look again").click()
@@ -350,7 +353,10 @@ def test_states_without_an_image(opened: Opened, start: Any) -> None:
     for key in "123":
         press(page, key)
     page.get_by_role("heading", name="Done").wait_for()
-    assert "3 images labelled of a budget of 200." in page.locator("#finish").inner_text()
+    finish = page.locator("#finish").inner_text()
+    assert "3 images labelled of a budget of 200." in finish
+    assert f"There is no model. {WHY_NOT}" in finish
+    assert f"No model yet. {WHY_NOT}" in page.locator("#numbers").inner_text()
     page.get_by_role("button", name="Undo").click()
     page.wait_for_selector("#picture img")
     until(lambda: len(empty.labels()) == 2)

@@ -64,7 +64,8 @@ export class Finish {
     if (data.consistency?.asked) {
       lines.push(`${data.consistency.same} of ${count(data.consistency.asked, "repeated image")} got the same label again.`);
     }
-    if (data.advice) lines.push(data.advice.why);
+    if (data.no_model) lines.push(`There is no model. ${data.no_model}`);
+    else if (data.advice) lines.push(data.advice.why);
     const review = data.review ? [["review", `Review ${count(data.review, "disagreement")}`]] : [];
     return ["Done", lines, [["export", "Export the labels"], ...review, ["settings", "Raise the budget"]]];
   }

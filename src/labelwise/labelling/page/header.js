@@ -41,13 +41,13 @@ export class Header {
       tail && tail !== "model" ? ` ${tail}` : "")));
   }
 
-  accuracy({ accuracy, test }) {
+  accuracy({ accuracy, test, no_model: why }) {
     if (accuracy) {
       const [number, sample, interval] = accuracyParts(accuracy);
       return [number, "right", sample, interval];
     }
     if (test.done < test.size) return [`${test.done} of ${test.size}`, "test images", "(the accuracy is measured on them)"];
-    return ["No model", "yet", "(it needs labels of two classes to train on)"];
+    return ["No model yet.", "", why];
   }
 
   model(model) {

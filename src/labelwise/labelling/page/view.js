@@ -11,12 +11,13 @@ const BADGES = {
   grid: "From the grid", review: "From the review",
 };
 
-/** [badge, sentence] for an offer. */
-function reason(offer) {
+/** [badge, sentence] for an offer; `named`: with the classes that models say. */
+function reason(offer, named = true) {
   if (offer.purpose === "random" || offer.purpose === "repeat") return NEUTRAL;
   const hidden = " Suggestions are hidden, so that the accuracy is honest.";
   const blind = offer.purpose === "test" && !/suggest/i.test(offer.why ?? "");
-  return [BADGES[offer.purpose] ?? "Image", `${offer.why ?? ""}${blind ? hidden : ""}`.trim()];
+  const why = named ? offer.why : offer.why_unnamed ?? offer.why;
+  return [BADGES[offer.purpose] ?? "Image", `${why ?? ""}${blind ? hidden : ""}`.trim()];
 }
 
 export class View {
@@ -47,7 +48,7 @@ export class View {
 
   why() {
     const { current } = this.session;
-    const [badge, text] = current ? reason(current.offer) : ["", ""];
+    const [badge, text] = current ? reason(current.offer, this.options.suggestions) : ["", ""];
     write($("badge"), badge);
     $("badge").dataset.purpose = badge === NEUTRAL[0] ? "control" : current?.offer.purpose ?? "";
     write($("why"), [this.given(), text].filter(Boolean).join(" "));
@@ -55,7 +56,7 @@ export class View {
     if (suggestion && this.session.ready()) current.seen = true;
     write($("suggestion"), suggestion ? this.suggests(suggestion) : "");
     $("suggestion").hidden = !suggestion;
-    $("suggestions").hidden = !current || BLIND.has(current.offer.purpose);
+    $("suggestions").hidden = !current || (BLIND.has(current.offer.purpose) && current.offer.purpose !== "check");
   }
 
   suggests({ class: cls, probability }) {
