@@ -39,6 +39,7 @@ class FakeProject:
         self.classes = [{"id": i, "name": name, "count": 0} for i, name in enumerate(classes)]
         self.before: list[dict[str, Any]] = []  # the classes before the last merge
         self.merged: dict[str, Any] | None = None
+        self.waiting: dict[str, Any] | None = None  # who holds what is left
         self.test = test
         self.state: dict[str, Any] = {}
         self.fail: dict[str, int] = {}
@@ -89,7 +90,8 @@ class FakeProject:
         taken = have | self.standing().keys()
         free = [image for image in self.images if image not in taken][: int(query["n"])]
         phase = "train" if free or have else "done"
-        return 200, {"phase": self.state.get("phase", phase), "offers": [self.offer(image) for image in free]}
+        offers = [self.offer(image) for image in free]
+        return 200, {"phase": self.state.get("phase", phase), "offers": offers, "waiting": self.waiting}
 
     def offer(self, image: int) -> dict[str, Any]:
         usual: dict[str, Any] = (

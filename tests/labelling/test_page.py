@@ -87,6 +87,7 @@ def test_offline_and_back_loses_and_doubles_nothing(opened: Opened, project: Fak
     press(page, "1", "2", "3", "4", "1")
     page.locator("#banner", has_text="No connection").wait_for()
     assert "5 answers wait in this browser" in page.locator("#banner").inner_text()
+    assert "You can go on labelling: 8 images are loaded." in page.locator("#banner").inner_text()
     assert page.locator("#done").inner_text() == "5"
     page.context.set_offline(False)
     until(lambda: len(project.events) == 5)
@@ -409,6 +410,8 @@ def test_images_that_others_had_come_by_themselves(opened: Opened, project: Fake
     page.get_by_role("heading", name="Nothing left to label now").wait_for()
     said = page.get_by_role("status").filter(has_text="Nothing left to label now. Every image is labelled")
     assert said.count() == 1
+    project.waiting = {"people": ["Anna", "ben"], "images": 7, "checks": False}
+    page.get_by_text("Anna and ben have 7 images open. What they do not label comes here by itself.").first.wait_for()
     project.images = images
     page.wait_for_selector("#picture img")
 
@@ -513,3 +516,38 @@ def test_a_review_without_the_server_says_so(opened: Opened, project: FakeProjec
     page.context.set_offline(False)
     page.get_by_role("button", name="Try again").click()
     page.get_by_text("1 disagreement left").wait_for()
+
+
+def test_without_a_connection_and_an_image_nothing_can_go_on(opened: Opened, start: Any) -> None:
+    project = FakeProject(images=40)
+    page = opened(start(project), failures=True)
+    until(lambda: len(project.served) >= 12)
+    page.wait_for_timeout(300)
+    page.context.set_offline(True)
+    given = 0
+    while page.locator("#picture img").count():
+        press(page, "1")
+        given += 1
+    page.locator("#banner", has_text="No more images are loaded: labelling goes on when it answers again.").wait_for()
+    assert f"{given} answers wait in this browser" in page.locator("#banner").inner_text()
+    assert "go on labelling" not in page.locator("#banner").inner_text()
+
+
+def test_the_count_never_counts_a_label_twice(opened: Opened, project: FakeProject, start: Any) -> None:
+    """The server has a label before it acknowledges it, and says so when it is asked meanwhile."""
+    page = opened(start(project), failures=True)
+    project.deaf = 3
+    press(page, "1", "2", "3")
+    done = page.locator("#done")
+    until(lambda: len(project.events) == 3)
+    page.get_by_role("button", name="Try now").click()  # asks for the state, too
+    seen = []
+    for _ in range(60):
+        seen.append(done.inner_text())
+        page.wait_for_timeout(50)
+    assert set(seen) == {"3"}
+    until(lambda: waiting(page) == 0)
+    press(page, "u")
+    until(lambda: done.inner_text() == "2")
+    page.wait_for_timeout(1500)
+    assert done.inner_text() == "2"

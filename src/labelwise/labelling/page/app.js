@@ -53,7 +53,7 @@ function run(outbox) {
   };
   page.finder = new Finder({ state, choose: (id, stamp) => label(page, id, stamp) });
   page.classes = new Classes({ ...parts, changed: () => renew(page) });
-  page.settings = new Settings({ ...parts, renamed: () => renamed(page), changed: () => renew(page) });
+  page.settings = new Settings({ ...parts, renamed: (before) => renamed(page, before), changed: () => renew(page) });
   const actions = actionsOf(page);
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-do]");
@@ -216,8 +216,9 @@ function drawSuggestions() {
 }
 
 /** Another person: other answers to undo, other images. */
-function renamed(page) {
+function renamed(page, before) {
   page.session.past = [];
+  page.prefetch.was = before;
   renew(page);
 }
 

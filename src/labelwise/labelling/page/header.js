@@ -3,8 +3,8 @@
 import { $, accuracyParts, count, el, span, write } from "./dom.js";
 
 export class Header {
-  constructor({ state, outbox }) {
-    Object.assign(this, { state, outbox });
+  constructor({ state, outbox, prefetch = null }) {
+    Object.assign(this, { state, outbox, prefetch });
     this.drawn = "";
   }
 
@@ -72,6 +72,13 @@ export class Header {
     $("retry").hidden = !retry;
   }
 
+  /** What can still be done without the server. */
+  loaded() {
+    const images = this.prefetch?.loadedImages() ?? 0;
+    if (!images) return "No more images are loaded: labelling goes on when it answers again.";
+    return `You can go on labelling: ${count(images, "image")} ${images === 1 ? "is" : "are"} loaded.`;
+  }
+
   /** [what is wrong, whether trying again makes sense]; labels that wait come first. */
   trouble() {
     const waits = this.outbox?.size ?? 0;
@@ -83,7 +90,7 @@ export class Header {
       return [`The server cannot store labels at the moment (${reason}). You can go on labelling.${kept}${unkept}`, true];
     }
     if (trouble && (trouble.status === 0 || !navigator.onLine)) {
-      return [`No connection to the labelwise server. You can go on labelling.${kept}${unkept}`, true];
+      return [`No connection to the labelwise server. ${this.loaded()}${kept}${unkept}`, true];
     }
     if (trouble) return [`${trouble.message.replace(/[.\s]*$/, ".")}${kept}${unkept}`, true];
     if (this.state.data?.problem) return [this.state.data.problem, false];
