@@ -238,7 +238,7 @@ def test_checks_show_the_label_and_h_hides_suggestions(opened: Opened, start: An
     press(page, "h")
     assert page.locator("#why").inner_text() == "Its label now: temple. Others differ."
     press(page, "h", "3")
-    assert page.locator("#suggestion").inner_text().replace("\xa0", " ") == "Suggestion: temple, 83 %"
+    assert page.locator("#suggestion span").inner_text().replace("\xa0", " ") == "Suggestion: temple, 83 %"
     assert page.locator(".class.suggested .name").inner_text().startswith("temple")
     press(page, "h")
     assert page.locator("#suggestion").is_hidden()
@@ -551,3 +551,28 @@ def test_the_count_never_counts_a_label_twice(opened: Opened, project: FakeProje
     until(lambda: done.inner_text() == "2")
     page.wait_for_timeout(1500)
     assert done.inner_text() == "2"
+
+
+def test_enter_accepts_the_suggestion_also_of_a_class_without_a_digit(opened: Opened, start: Any) -> None:
+    project = FakeProject(classes=TWELVE, test=1)
+    project.purposes[3] = {"suggestion": {"class": 10, "probability": 0.7}}
+    page = opened(start(project))
+    press(page, "Enter")  # nothing is suggested for a test image
+    page.wait_for_timeout(100)
+    assert project.events == {}
+    page.locator("#classes [data-class='4']").click()  # what was clicked is not what Enter presses next
+    press(page, "Enter")
+    until(lambda: project.labels() == {1: 4, 2: 2})
+    accept = page.get_by_role("button", name="Suggestion: great grebe, 70")
+    assert accept.locator("kbd").inner_text() == "Enter"
+    press(page, "Enter")
+    until(lambda: project.labels() == {1: 4, 2: 2, 3: 10})
+    assert list(project.events.values())[-1]["shown"] is True
+    press(page, "h", "Enter")
+    page.focus("[data-do=unsure]")
+    press(page, "Enter")  # the button that has the focus
+    until(lambda: len(project.events) == 4)
+    assert list(project.events.values())[-1]["kind"] == "unsure"
+    press(page, "h")
+    page.locator("#suggestion").click()
+    until(lambda: project.labels().get(5) == 5)

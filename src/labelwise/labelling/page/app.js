@@ -19,6 +19,7 @@ import { Session } from "./session.js";
 import { ProjectState } from "./state.js";
 import { View } from "./view.js";
 
+const PRESSED = new Set(["BUTTON", "A", "SUMMARY", "INPUT"]); // what Enter presses itself
 const SHIFTING = 1500; // milliseconds in which a digit that changed its class labels nothing
 
 const options = new Options();
@@ -62,6 +63,9 @@ function run(outbox) {
   $("classes").addEventListener("click", (event) => {
     const button = event.target.closest("[data-class]");
     if (button) label(page, Number(button.dataset.class), event.timeStamp);
+  });
+  $("dock").addEventListener("click", (event) => { // or Enter would press that button again
+    if (event.detail > 0 && event.target.closest("button") && !document.querySelector("dialog[open]")) focusStage();
   });
   listen(() => options.keys && !(page.panel.open && $("main").inert), (key, event) => act(page, actions, key, event));
   for (const dialog of document.querySelectorAll("dialog:not(#finder)")) { // their time is not the image's
@@ -134,6 +138,7 @@ function actionsOf(page) {
     unsure: (event) => answer(page, "unsure", null, event.timeStamp),
     skip: (event) => answer(page, "skip", null, event.timeStamp),
     undo: () => session.undo(),
+    accept: (event) => accept(page, event),
     suggestions: () => toggleSuggestions(page),
     find: () => finder.show(),
     grid: () => grid.show(),
@@ -160,6 +165,7 @@ function act(page, actions, key, event) {
   const cls = /^[1-9]$/.test(key) ? page.state.data.classes[Number(key) - 1] : null;
   if (cls && shifting(page, cls.id)) return said(`The key ${key} is ${cls.name} now: press it again to label.`) ?? true;
   if (cls) return label(page, cls.id, event.timeStamp) || true;
+  if (key === "Enter") return !PRESSED.has(event.target.tagName) && accept(page, event);
   const name = { 0: "unsure", s: "skip", u: "undo", g: "grid", h: "suggestions", "?": "help", "/": "find" }[key];
   if (!name) return false;
   actions[name](event);
@@ -169,6 +175,12 @@ function act(page, actions, key, event) {
 /** A finger that was on its way when somebody changed the keys means the old one. */
 function shifting({ shifted }, cls) {
   return Boolean(shifted?.keys.has(cls)) && performance.now() - shifted.at < SHIFTING;
+}
+
+/** Labels with the class that is suggested; false where none is on the screen. */
+function accept(page, event) {
+  const suggestion = page.view.suggestion();
+  return suggestion !== null && (label(page, suggestion.class, event.timeStamp) || true);
 }
 
 const label = (page, cls, stamp) => answer(page, "label", cls, stamp);
@@ -212,7 +224,7 @@ function toggleSuggestions(page) {
 }
 
 function drawSuggestions() {
-  write($("suggestions").firstElementChild, options.suggestions ? "Hide suggestions" : "Show suggestions");
+  write($("suggestions").firstElementChild, options.suggestions ? "Hide" : "Show");
 }
 
 /** Another person: other answers to undo, other images. */

@@ -54,7 +54,7 @@ export class View {
     write($("why"), [this.given(), text].filter(Boolean).join(" "));
     const suggestion = this.suggestion();
     if (suggestion && this.session.ready()) current.seen = true;
-    write($("suggestion"), suggestion ? this.suggests(suggestion) : "");
+    write($("suggestion").firstElementChild, suggestion ? this.suggests(suggestion) : "");
     $("suggestion").hidden = !suggestion;
     $("suggestions").hidden = !current || (BLIND.has(current.offer.purpose) && current.offer.purpose !== "check");
   }
@@ -83,6 +83,7 @@ export class View {
       buttons.push(el("button", { type: "button", className: "class find", data: { do: "find" }, "aria-keyshortcuts": "/" },
         el("kbd", { "aria-hidden": "true" }, "/"), el("span", { className: "name" }, `${list.length - 9} more: find by typing`)));
     }
+    $("classes").style.setProperty("--word", longest(list.slice(0, 9).map(({ name }) => name)));
     $("classes").replaceChildren(...buttons);
     $("classes").classList.toggle("many", list.length > 5);
   }
@@ -96,6 +97,16 @@ export class View {
     return ["Next image.", `${reason(current.offer)[0]}.`, this.given(), suggestion ? `${this.suggests(suggestion)}.` : ""]
       .filter(Boolean).join(" ");
   }
+}
+
+let canvas = null;
+
+/** The width of the longest word of some names in ems: columns are as wide as that, so that no word is broken. */
+function longest(names) {
+  canvas ??= document.createElement("canvas").getContext("2d");
+  canvas.font = `600 100px ${getComputedStyle(document.body).fontFamily}`;
+  const words = names.flatMap((name) => name.split(/\s+|(?<=-)/));
+  return Math.max(0, ...words.map((word) => canvas.measureText(word).width / 100)).toFixed(2);
 }
 
 function classButton({ id, name }, key, { suggested, now }) {
