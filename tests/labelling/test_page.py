@@ -186,6 +186,7 @@ def test_more_than_nine_classes_are_found_by_typing(opened: Opened, start: Any) 
 
 def test_the_grid_takes_all_but_the_exceptions(opened: Opened, start: Any) -> None:
     project = FakeProject(images=30, test=0)
+    project.state = {"model": {"round": 1, "labels": 20, "age_seconds": 0.5, "training": False}}
     page = opened(start(project))
     press(page, "g")
     page.locator(".tile").first.wait_for()
@@ -576,3 +577,19 @@ def test_enter_accepts_the_suggestion_also_of_a_class_without_a_digit(opened: Op
     press(page, "h")
     page.locator("#suggestion").click()
     until(lambda: project.labels().get(5) == 5)
+
+
+def test_a_grid_before_there_is_a_model_says_why_it_is_empty(opened: Opened, start: Any) -> None:
+    project = FakeProject(images=9, test=9)
+    page = opened(start(project))
+    press(page, "g")
+    words = f"Nothing is predicted as flower: your labels have not trained a model yet. {WHY_NOT}"
+    page.locator("#grid", has_text=words).wait_for()
+    assert "most sure of" not in page.locator("#grid").inner_text()
+    assert page.locator("#grid-accept").is_hidden()
+    page.keyboard.press("Escape")
+    model = {"round": 1, "labels": 20, "age_seconds": None, "training": False}
+    project.state = {"model": model, "no_model": None}
+    page.locator("#panel", has_text="from before the last start").wait_for()
+    press(page, "g")
+    page.locator("#grid", has_text="from before the last start is trained again now").wait_for()

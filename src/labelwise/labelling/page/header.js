@@ -29,7 +29,7 @@ export class Header {
   numbers(data) {
     const parts = [
       data.seconds_per_label === null ? null : [`${data.seconds_per_label.toFixed(1)}\u00a0s`, "a label"],
-      data.minutes_left === null ? null : [span(data.minutes_left * 60), "left"],
+      !data.minutes_left ? null : [span(data.minutes_left * 60), "left"],
       this.accuracy(data),
       this.model(data.model),
     ].filter(Boolean);
