@@ -49,30 +49,6 @@ def test_what_a_person_holds_counts_towards_the_budget(project: Project) -> None
     assert len(desk.board.bought) == desk.plan.limit() == project.settings.budget
 
 
-def test_who_goes_back_to_a_check_sees_the_label_that_stood_before_it(project: Project) -> None:
-    desk = Desk(project)
-    for event in (said(3, 0, purpose="random"), said(3, 1, purpose="repeat"), said(3, 1, purpose="check")):
-        desk.answer([event])
-    check, repeat, first = status.history(desk, "me", 10)
-    assert check["given"] == {"kind": "label", "class": 0}
-    assert repeat["given"] is first["given"] is None
-
-
-def test_no_model_is_trained_on_one_class(project: Project) -> None:
-    desk = Desk(project)
-    embedded = ("values.f16", len(desk.images), 4)
-    assert training_job(desk.plan, embedded, project.settings, 0) is not None, "typical images are picked"
-    desk.plan.kind = "typical"
-    for image in desk.plan.test:
-        desk.answer([said(image, image % 2)])
-    others = np.setdiff1d(np.arange(1, len(desk.images) + 1), desk.plan.test).tolist()
-    for image in others[:3]:
-        desk.answer([said(image, 0, purpose="typical")])
-    assert training_job(desk.plan, embedded, project.settings, 0) is None
-    desk.answer([said(others[3], 1, purpose="typical")])
-    assert training_job(desk.plan, embedded, project.settings, 0) is not None
-
-
 def test_why_there_is_no_model_is_the_true_cause(project: Project) -> None:
     desk = Desk(project)
 
@@ -100,3 +76,27 @@ def test_why_there_is_no_model_is_the_true_cause(project: Project) -> None:
     desk.plan.budget = len(desk.board.bought)
     desk.answer([said(others[1], 0, purpose="typical")])
     assert "raise the budget" in cause()
+
+
+def test_who_goes_back_to_a_check_sees_the_label_that_stood_before_it(project: Project) -> None:
+    desk = Desk(project)
+    for event in (said(3, 0, purpose="random"), said(3, 1, purpose="repeat"), said(3, 1, purpose="check")):
+        desk.answer([event])
+    check, repeat, first = status.history(desk, "me", 10)
+    assert check["given"] == {"kind": "label", "class": 0}
+    assert repeat["given"] is first["given"] is None
+
+
+def test_no_model_is_trained_on_one_class(project: Project) -> None:
+    desk = Desk(project)
+    embedded = ("values.f16", len(desk.images), 4)
+    assert training_job(desk.plan, embedded, project.settings, 0) is not None, "typical images are picked"
+    desk.plan.kind = "typical"
+    for image in desk.plan.test:
+        desk.answer([said(image, image % 2)])
+    others = np.setdiff1d(np.arange(1, len(desk.images) + 1), desk.plan.test).tolist()
+    for image in others[:3]:
+        desk.answer([said(image, 0, purpose="typical")])
+    assert training_job(desk.plan, embedded, project.settings, 0) is None
+    desk.answer([said(others[3], 1, purpose="typical")])
+    assert training_job(desk.plan, embedded, project.settings, 0) is not None

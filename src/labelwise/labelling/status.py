@@ -69,6 +69,33 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
         }  # fmt: skip
 
 
+def _labels(board: Board, image: int) -> int:
+    return sum(event.kind == "label" for event in board.standing(image).values())
+
+
+def _curve(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a point a model, by labels: what was measured with as many labels or more before an undo is left out."""
+    points: list[dict[str, Any]] = []
+    for found in models:
+        while points and points[-1]["labels"] >= found["labels"]:
+            points.pop()
+        points.append({"round": found["round"], "labels": found["labels"], **_interval(found)})
+    return points
+
+
+def _interval(found: dict[str, Any]) -> dict[str, float]:
+    return {name: found[name] for name in ("accuracy", "low", "high")}
+
+
+def _accuracy(last: dict[str, Any]) -> dict[str, Any]:
+    return {"value": last["accuracy"], "low": last["low"], "high": last["high"], "n": last["test"]}
+
+
+def _model(desk: Desk, last: dict[str, Any]) -> dict[str, Any]:
+    age = time.monotonic() - desk.trained_at if desk.trained_at else None
+    return {"round": last["round"], "labels": last["labels"], "age_seconds": age, "training": desk.trainer.busy}
+
+
 def _work(desk: Desk) -> dict[str, tuple[int, int]]:
     """Return what is done behind the page, as (done, total); of what has no parts, the total is 0."""
     if desk.work or not desk.preparer.busy or desk.embedded[1]:
@@ -96,33 +123,6 @@ def _no_model(desk: Desk) -> str:
         return "The images were not prepared to the end; the terminal says why."
     doing = f"embedded ({rows:,} of {len(desk.images):,})" if desk.prepared else "read"
     return f"The images are still being {doing}; it follows by itself."
-
-
-def _labels(board: Board, image: int) -> int:
-    return sum(event.kind == "label" for event in board.standing(image).values())
-
-
-def _curve(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a point a model, by labels: what was measured with as many labels or more before an undo is left out."""
-    points: list[dict[str, Any]] = []
-    for found in models:
-        while points and points[-1]["labels"] >= found["labels"]:
-            points.pop()
-        points.append({"round": found["round"], "labels": found["labels"], **_interval(found)})
-    return points
-
-
-def _interval(found: dict[str, Any]) -> dict[str, float]:
-    return {name: found[name] for name in ("accuracy", "low", "high")}
-
-
-def _accuracy(last: dict[str, Any]) -> dict[str, Any]:
-    return {"value": last["accuracy"], "low": last["low"], "high": last["high"], "n": last["test"]}
-
-
-def _model(desk: Desk, last: dict[str, Any]) -> dict[str, Any]:
-    age = time.monotonic() - desk.trained_at if desk.trained_at else None
-    return {"round": last["round"], "labels": last["labels"], "age_seconds": age, "training": desk.trainer.busy}
 
 
 def phase(desk: Desk, annotator: str, empty: bool = False) -> str:
