@@ -23,6 +23,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+WHY_NOT = "It needs labels of two classes to train on, beside the test images: go on labelling."
 Answer = tuple[int, dict[str, Any]]
 
 
@@ -36,6 +37,9 @@ class FakeProject:
         self.lock = threading.Lock()
         self.images = list(range(1, images + 1))
         self.classes = [{"id": i, "name": name, "count": 0} for i, name in enumerate(classes)]
+        self.before: list[dict[str, Any]] = []  # the classes before the last merge
+        self.merged: dict[str, Any] | None = None
+        self.waiting: dict[str, Any] | None = None  # who holds what is left
         self.test = test
         self.state: dict[str, Any] = {}
         self.fail: dict[str, int] = {}
@@ -69,11 +73,12 @@ class FakeProject:
                 "name": "photos", "images": len(self.images), "unreadable": 0, "budget": self.budget, "overlap": 1,
                 "strategy": "margin", "backbone": "efficientnet_lite0",
             },
-            "classes": self.classes, "phase": "test" if done < self.test else "train", "done": done,
+            "classes": self.classes, "merge": self.merged,
+            "phase": "test" if done < self.test else "train", "done": done,
             "goal": self.state.get("project", {}).get("budget", self.budget), "waiting": 0,
             "test": {"done": min(done, self.test), "size": self.test, "undecided": 0},
             "seconds_per_label": 1.4 if done else None, "minutes_left": 3.2 if done else None,
-            "accuracy": None, "model": None, "work": [], "curve": [],
+            "accuracy": None, "model": None, "no_model": WHY_NOT, "work": [], "curve": [],
             "advice": {"say": "cannot tell yet", "why": "There is no model yet."},
             "helping": {"say": "cannot tell yet", "why": "There is no model yet."},
             "people": [], "agreement": None, "consistency": None, "review": len(self.reviews), "problem": None,
@@ -86,7 +91,8 @@ class FakeProject:
         taken = have | self.standing().keys()
         free = [image for image in self.images if image not in taken][: int(query["n"])]
         phase = "train" if free or have else "done"
-        return 200, {"phase": self.state.get("phase", phase), "offers": [self.offer(image) for image in free]}
+        offers = [self.offer(image) for image in free]
+        return 200, {"phase": self.state.get("phase", phase), "offers": offers, "waiting": self.waiting}
 
     def offer(self, image: int) -> dict[str, Any]:
         usual: dict[str, Any] = (
@@ -94,6 +100,7 @@ class FakeProject:
             if image <= self.test
             else {
                 "purpose": "picked", "why": "The model wavers between flower and leaves.",
+                "why_unnamed": "The model wavers between two classes.",
                 "suggestion": {"class": image % len(self.classes), "probability": 0.83},
             }
         )  # fmt: skip
@@ -115,15 +122,26 @@ class FakeProject:
         return 200, {"accepted": accepted, "refused": refused}
 
     def api_classes(self, query: dict[str, str], body: Any) -> Answer:
-        if body["kind"] != "merge" and any(cls["name"] == body["name"] for cls in self.classes):
+        if body["kind"] in ("add", "rename") and any(cls["name"] == body["name"] for cls in self.classes):
             return 409, {"error": f"There is a class {body['name']} already."}
         if body["kind"] == "add":
             self.classes.append({"id": len(self.classes), "name": body["name"], "count": 0})
         elif body["kind"] == "rename":
             next(cls for cls in self.classes if cls["id"] == body["class"])["name"] = body["name"]
+        elif body["kind"] == "merge":
+            self.merge(body["uuid"], body["class"], body["into"])
+        elif self.merged is None or self.merged["uuid"] != body["undoes"]:
+            return 409, {"error": "that merge was taken back already"}
         else:
-            self.classes = [cls for cls in self.classes if cls["id"] != body["class"]]
+            self.classes, self.merged = self.before, None
         return 200, {"classes": self.classes}
+
+    def merge(self, uuid: str, klass: int, into: int) -> None:
+        """One class becomes part of another, as when somebody else does it."""
+        names = {cls["id"]: cls["name"] for cls in self.classes}
+        self.before = self.classes
+        self.merged = {"uuid": uuid, "class": klass, "name": names[klass], "into": into, "into_name": names[into]}
+        self.classes = [cls for cls in self.classes if cls["id"] != klass]
 
     def api_grid(self, query: dict[str, str], body: Any) -> Answer:
         standing = self.standing()

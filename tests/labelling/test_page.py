@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from labelling.browser import Opened, browser, opened, press, project, start, until
-from labelling.page_server import FakeProject
+from labelling.page_server import WHY_NOT, FakeProject
 
 __all__ = ["browser", "opened", "project", "start"]  # fixtures
 
@@ -87,6 +87,7 @@ def test_offline_and_back_loses_and_doubles_nothing(opened: Opened, project: Fak
     press(page, "1", "2", "3", "4", "1")
     page.locator("#banner", has_text="No connection").wait_for()
     assert "5 answers wait in this browser" in page.locator("#banner").inner_text()
+    assert "You can go on labelling: 8 images are loaded." in page.locator("#banner").inner_text()
     assert page.locator("#done").inner_text() == "5"
     page.context.set_offline(False)
     until(lambda: len(project.events) == 5)
@@ -183,33 +184,6 @@ def test_more_than_nine_classes_are_found_by_typing(opened: Opened, start: Any) 
     until(lambda: project.labels() == {1: 10, 2: TWELVE.index(name)})
 
 
-def test_the_grid_takes_all_but_the_exceptions(opened: Opened, start: Any) -> None:
-    project = FakeProject(images=30, test=0)
-    page = opened(start(project))
-    press(page, "g")
-    page.locator(".tile").first.wait_for()
-    page.select_option("#grid-class", label="2  lake")
-    until(lambda: page.locator(".tile").count() == 8)  # images 29, 25, ... 1
-    page.locator(".tile").first.wait_for()
-    page.wait_for_timeout(100)
-    page.keyboard.press("Space")
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("4")
-    assert page.locator(".tile").nth(0).get_attribute("aria-label") == "Image 1 of 8, exception: left out"
-    assert page.locator(".tile").nth(1).get_attribute("aria-label") == "Image 2 of 8, exception: trees"
-    page.locator(".tile").nth(2).click()
-    page.locator(".tile").nth(2).click()  # a second click takes the mark away
-    page.keyboard.press("Enter")
-    until(lambda: len(project.labels()) == 7)
-    assert project.labels() == {25: 3, **dict.fromkeys((1, 5, 9, 13, 17, 21), 1)}
-    assert {event["purpose"] for event in project.events.values()} == {"grid"}
-    page.locator("#grid", has_text="takes no other unlabelled image").wait_for()
-    assert page.locator(".tile").count() == 0, "what was left out does not come back"
-    page.keyboard.press("Escape")
-    press(page, "u")  # the whole grid
-    until(lambda: project.labels() == {})
-
-
 def test_a_repeat_looks_like_a_random_image(opened: Opened, start: Any) -> None:
     seen = []
     for purpose in ("random", "repeat"):
@@ -228,18 +202,21 @@ def test_a_repeat_looks_like_a_random_image(opened: Opened, start: Any) -> None:
 def test_checks_show_the_label_and_h_hides_suggestions(opened: Opened, start: Any) -> None:
     project = FakeProject(test=0)
     project.purposes[1] = {
-        "purpose": "check", "why": "Other models would say lake (93 %).", "given": {"kind": "label", "class": 2},
-        "suggestion": {"class": 1, "probability": 0.93},
+        "purpose": "check", "why": "Other models would say lake (93 %).", "why_unnamed": "Others differ.",
+        "given": {"kind": "label", "class": 2}, "suggestion": {"class": 1, "probability": 0.93},
     }  # fmt: skip
     page = opened(start(project))
     assert page.locator("#why").inner_text() == "Its label now: temple. Other models would say lake (93 %)."
     assert page.locator("#suggestion").is_hidden()
-    press(page, "3")
-    assert page.locator("#suggestion").inner_text().replace("\xa0", " ") == "Suggestion: temple, 83 %"
+    press(page, "h")
+    assert page.locator("#why").inner_text() == "Its label now: temple. Others differ."
+    press(page, "h", "3")
+    assert page.locator("#suggestion span").inner_text().replace("\xa0", " ") == "Suggestion: temple, 83 %"
     assert page.locator(".class.suggested .name").inner_text().startswith("temple")
     press(page, "h")
     assert page.locator("#suggestion").is_hidden()
     assert page.locator(".class.suggested").count() == 0
+    assert page.locator("#why").inner_text() == "The model wavers between two classes."
     press(page, "1")
     until(lambda: len(project.events) == 2)
     assert list(project.events.values())[1]["shown"] is True  # it was, before it was hidden
@@ -263,6 +240,7 @@ def test_classes_review_export_and_settings(opened: Opened, project: FakeProject
     page.get_by_text("lake is now sea.").wait_for()
     page.get_by_role("button", name="Merge trees").click()
     page.get_by_label("Merge trees into").select_option("temple")
+    page.get_by_role("button", name="Merge...", exact=True).click()
     page.get_by_role("button", name="Merge", exact=True).click()
     page.get_by_text("trees is part of temple now.").wait_for()
     page.keyboard.press("Escape")
@@ -282,7 +260,7 @@ def test_classes_review_export_and_settings(opened: Opened, project: FakeProject
     page.get_by_role("button", name="Review").click()
     page.locator("#review-answers", has_text="anna said").wait_for()
     page.keyboard.press("2")
-    page.get_by_text("There is no disagreement to decide.").wait_for()
+    page.get_by_text("There is no disagreement to decide.", exact=True).wait_for()
     until(lambda: project.labels() == {7: 1})
     assert next(iter(project.events.values()))["purpose"] == "review"
     page.keyboard.press("Escape")
@@ -340,7 +318,7 @@ def test_unreadable_images_are_passed_over(opened: Opened, project: FakeProject,
 
 
 def test_states_without_an_image(opened: Opened, start: Any) -> None:
-    empty = FakeProject(images=0)
+    empty = FakeProject(images=0, test=0)
     page = opened(start(empty), wait=False)
     page.get_by_role("heading", name="No images yet").wait_for()
     page.get_by_role("button", name="Look again").click()
@@ -349,7 +327,10 @@ def test_states_without_an_image(opened: Opened, start: Any) -> None:
     for key in "123":
         press(page, key)
     page.get_by_role("heading", name="Done").wait_for()
-    assert "3 images labelled of a budget of 200." in page.locator("#finish").inner_text()
+    finish = page.locator("#finish").inner_text()
+    assert "3 images labelled of a budget of 200." in finish
+    assert f"There is no model. {WHY_NOT}" in finish
+    assert f"No model yet. {WHY_NOT}" in page.locator("#numbers").inner_text()
     page.get_by_role("button", name="Undo").click()
     page.wait_for_selector("#picture img")
     until(lambda: len(empty.labels()) == 2)
@@ -380,27 +361,26 @@ def test_signed_out_and_without_random_uuid(opened: Opened, project: FakeProject
     page.wait_for_selector("#picture img")
 
 
-def test_who_labels_is_asked_before_images_are(opened: Opened, project: FakeProject, start: Any) -> None:
-    """Or the first images would be held by somebody who is not there."""
-    project.state = {"project": {"overlap": 2}, "people": [{"name": "Anna", "labels": 3}]}
-    page = opened(start(project), wait=False)
-    page.locator("#name-dialog").wait_for()
-    page.wait_for_timeout(1500)  # the state was asked for again meanwhile
-    assert "next" not in [name for name, _ in project.requests]
-    page.locator("#name").fill("anna")  # she who is there: another spelling would be another person
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#picture img")
-    press(page, "1")
-    until(lambda: project.events)
-    assert {event["annotator"] for event in project.events.values()} == {"Anna"}
-
-
-def test_images_that_others_had_come_by_themselves(opened: Opened, project: FakeProject, start: Any) -> None:
-    images, project.images = project.images, []
-    project.state = {"phase": "nothing", "project": {"images": 60}}
-    page = opened(start(project), wait=False)
-    page.get_by_role("heading", name="Nothing left to label now").wait_for()
-    said = page.get_by_role("status").filter(has_text="Nothing left to label now. Every image is labelled")
-    assert said.count() == 1
-    project.images = images
-    page.wait_for_selector("#picture img")
+def test_enter_accepts_the_suggestion_also_of_a_class_without_a_digit(opened: Opened, start: Any) -> None:
+    project = FakeProject(classes=TWELVE, test=1)
+    project.purposes[3] = {"suggestion": {"class": 10, "probability": 0.7}}
+    page = opened(start(project))
+    press(page, "Enter")  # nothing is suggested for a test image
+    page.wait_for_timeout(100)
+    assert project.events == {}
+    page.locator("#classes [data-class='4']").click()  # what was clicked is not what Enter presses next
+    press(page, "Enter")
+    until(lambda: project.labels() == {1: 4, 2: 2})
+    accept = page.get_by_role("button", name="Suggestion: great grebe, 70")
+    assert accept.locator("kbd").inner_text() == "Enter"
+    press(page, "Enter")
+    until(lambda: project.labels() == {1: 4, 2: 2, 3: 10})
+    assert list(project.events.values())[-1]["shown"] is True
+    press(page, "h", "Enter")
+    page.focus("[data-do=unsure]")
+    press(page, "Enter")  # the button that has the focus
+    until(lambda: len(project.events) == 4)
+    assert list(project.events.values())[-1]["kind"] == "unsure"
+    press(page, "h")
+    page.locator("#suggestion").click()
+    until(lambda: project.labels().get(5) == 5)

@@ -181,3 +181,31 @@ def test_what_a_screen_reader_is_told(opened: Opened, project: FakeProject, star
     until(project.labels)
     said = f"Labelled {project.classes[0]['name']}. Next image."
     assert page.get_by_role("status").filter(has_text=said).count() == 1
+
+
+BROKEN = """[...document.querySelectorAll("#classes .name")].filter((node) => node.checkVisibility())
+  .flatMap((node) => [...node.firstChild.data.matchAll(/[a-z]+/g)].map((word) => {
+    const range = document.createRange();
+    range.setStart(node.firstChild, word.index);
+    range.setEnd(node.firstChild, word.index + word[0].length);
+    return [word[0], new Set([...range.getClientRects()].map(({top}) => top)).size];
+  })).filter(([, lines]) => lines > 1)"""
+TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844), (320, 640), (844, 390), (667, 375)])
+def test_words_are_whole_and_the_image_is_large(opened: Opened, start: Any, size: tuple[int, int]) -> None:
+    project = FakeProject(classes=TEN, test=0)
+    project.state = {**NUMBERS, "seconds_per_label": 1.4, "minutes_left": 3.2}
+    page = opened(start(project), phone=size[0] < 1000)
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.wait_for_timeout(100)
+    assert page.evaluate(BROKEN) == []
+    assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    high = page.locator("#picture").bounding_box()["height"]
+    assert high > size[1] * (0.7 if size[1] < 480 else 0.25) or size[0] < 390
+    row = [page.locator(f"#{part}").bounding_box() for part in ("badge", "suggestion")]
+    assert row[1]["y"] < row[0]["y"] + row[0]["height"], "the suggestion is in the badge's row"
+    for name in ("Unsure", "Skip", "Undo"):
+        box = page.get_by_role("button", name=name).bounding_box()
+        assert box["y"] + box["height"] <= size[1], name

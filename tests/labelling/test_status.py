@@ -49,6 +49,35 @@ def test_what_a_person_holds_counts_towards_the_budget(project: Project) -> None
     assert len(desk.board.bought) == desk.plan.limit() == project.settings.budget
 
 
+def test_why_there_is_no_model_is_the_true_cause(project: Project) -> None:
+    desk = Desk(project)
+
+    def cause() -> str:
+        return str(status.state(desk, "me")["no_model"])
+
+    others = np.setdiff1d(np.arange(1, len(desk.images) + 1), desk.plan.test).tolist()
+    for image in desk.plan.test:
+        desk.answer([said(image, image % 2)])
+    desk.answer([said(others[0], 0, purpose="typical")])
+    assert "labels of two classes" in cause()
+    assert cause().endswith("go on labelling.")
+    desk.answer([said(others[1], 1, purpose="typical")])
+    assert "not prepared to the end" in cause()
+    desk.preparer.job = "reading"
+    assert status.state(desk, "me")["work"] == [{"what": "starting to read the images", "done": 0, "total": 0}]
+    assert "still being read" in cause()
+    desk.prepared = True
+    assert status.state(desk, "me")["work"] == [{"what": "loading the backbone", "done": 0, "total": 0}]
+    assert "still being embedded (0 of 30)" in cause()
+    desk.embedded = ("values.f16", 30, 4)
+    assert status.state(desk, "me")["work"] == []
+    assert "being trained" in cause()
+    assert cause() in status.state(desk, "me")["advice"]["why"]
+    desk.plan.budget = len(desk.board.bought)
+    desk.answer([said(others[1], 0, purpose="typical")])
+    assert "raise the budget" in cause()
+
+
 def test_who_goes_back_to_a_check_sees_the_label_that_stood_before_it(project: Project) -> None:
     desk = Desk(project)
     for event in (said(3, 0, purpose="random"), said(3, 1, purpose="repeat"), said(3, 1, purpose="check")):

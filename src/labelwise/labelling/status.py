@@ -15,7 +15,7 @@ from labelwise.labelling.events import ANSWERS, Event
 from labelwise.labelling.jobs import seconds_per_label
 from labelwise.labelling.offers import EVERY, Offer, offers
 
-WAIT = {"say": "cannot tell yet", "why": "There is no model yet."}
+JUDGING = "There is a first model; what it says of this is being computed."
 BLIND = ("test", "repeat")
 AGAIN = ("again", "check")
 """Purposes of images that have a label, and are shown with it."""
@@ -38,6 +38,8 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
         goal = plan.limit() * settings.overlap
         models = [r for r in desk.rounds if r["accuracy"] is not None]
         last = models[-1] if models else None
+        missing = None if last else _no_model(desk)
+        wait = {"say": "cannot tell yet", "why": f"There is no model yet. {missing}" if missing else JUDGING}
         people = Counter(e.annotator for e in board.kept() if e.kind == "label")
         return {
             "project": {
@@ -58,10 +60,11 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
             "minutes_left": max(0, goal - done) * took / 60 if took else None,
             "accuracy": _accuracy(last) if last else None,
             "model": _model(desk, last) if last else None,
-            "work": [{"what": what, "done": d, "total": total} for what, (d, total) in desk.work.items()],
+            "no_model": missing,
+            "work": [{"what": what, "done": d, "total": total} for what, (d, total) in _work(desk).items()],
             "curve": _curve(models),
-            "advice": next((r["advice"] for r in reversed(models) if "advice" in r), WAIT),
-            "helping": next((r["helping"] for r in reversed(models) if "helping" in r), WAIT),
+            "advice": next((r["advice"] for r in reversed(models) if "advice" in r), wait),
+            "helping": next((r["helping"] for r in reversed(models) if "helping" in r), wait),
             "people": [{"name": name, "labels": count} for name, count in people.most_common()],
             "agreement": agreement(board), "consistency": consistency(board, annotator),
             "review": len(board.disagreements()),
@@ -104,6 +107,35 @@ def _accuracy(last: dict[str, Any]) -> dict[str, Any]:
 def _model(desk: Desk, last: dict[str, Any]) -> dict[str, Any]:
     age = time.monotonic() - desk.trained_at if desk.trained_at else None
     return {"round": last["round"], "labels": last["labels"], "age_seconds": age, "training": desk.trainer.busy}
+
+
+def _work(desk: Desk) -> dict[str, tuple[int, int]]:
+    """Return what is done behind the page, as (done, total); of what has no parts, the total is 0."""
+    if desk.work or not desk.preparer.busy or desk.embedded[1]:
+        return desk.work
+    return {"loading the backbone" if desk.prepared else "starting to read the images": (0, 0)}
+
+
+def _no_model(desk: Desk) -> str:
+    """Return why there is no model yet, and what helps."""
+    board, plan, rows = desk.board, desk.plan, desk.embedded[1]
+    training = plan.training()
+    if len({board.labels[image] for image in training}) < 2:
+        spent = len(board.bought) >= plan.limit()
+        hint = "raise the budget in the settings" if spent else "go on labelling"
+        return f"It needs labels of two classes to train on, beside the test images: {hint}."
+    if left := sum(not board.answers(image) for image in plan.test):
+        return f"It is measured on the test images, and {left} of them {'has' if left == 1 else 'have'} no answer yet."
+    test = [image for image in plan.test if image in board.labels]
+    if not test:
+        return "It is measured on the test images, and none of them has a label."
+    there = {board.labels[image] for image in training if image <= rows}
+    if desk.prepared and len(there) > 1 and min(test) <= rows:
+        return "It is being trained."
+    if not desk.preparer.busy:
+        return "The images were not prepared to the end; the terminal says why."
+    doing = f"embedded ({rows:,} of {len(desk.images):,})" if desk.prepared else "read"
+    return f"The images are still being {doing}; it follows by itself."
 
 
 def phase(desk: Desk, annotator: str, empty: bool = False) -> str:
@@ -156,6 +188,7 @@ def offered(desk: Desk, offer: Offer) -> dict[str, Any]:
         given = desk.board.labels.get(offer.image) if offer.purpose in AGAIN else None
         return {
             "image": offer.image, "purpose": offer.purpose, "round": offer.round, "why": _why(desk, offer),
+            "why_unnamed": _why(desk, offer, named=False),
             "suggestion": {"class": hint[0], "probability": hint[1]} if hint else None,
             "given": _label(given),
         }  # fmt: skip
@@ -165,18 +198,21 @@ def _label(klass: int | None) -> dict[str, Any] | None:
     return None if klass is None else {"kind": "label", "class": klass}
 
 
-def _why(desk: Desk, offer: Offer) -> str:
+def _why(desk: Desk, offer: Offer, named: bool = True) -> str:
+    """Return why an image is offered; named: with the classes that models would say, else for who hides them."""
     if offer.purpose == "test":
         count = len(desk.plan.test)
         return f"One of {count} random images that measure the accuracy; suggestions are hidden to keep it honest."
     if offer.purpose == "check":
+        if not named:
+            return "Models that did not see this label would say another class. Is the label right?"
         klass, sure = desk.plan.doubted[offer.image]
         name = desk.board.names[desk.board.resolved(klass)]
         return f"Models that did not see this label would say {name} ({sure:.0%}). Is the label right?"
-    return WHY.get(offer.purpose) or _picked(desk, offer.image)  # a repeat is blind: it looks like any other
+    return WHY.get(offer.purpose) or _picked(desk, offer.image, named)  # a repeat is blind: it looks like any other
 
 
-def _picked(desk: Desk, image: int) -> str:
+def _picked(desk: Desk, image: int, named: bool) -> str:
     from labelwise.strategies import STRATEGIES  # late: it loads scikit-learn, and the first image does not wait
 
     name = desk.project.settings.strategy
@@ -186,6 +222,8 @@ def _picked(desk: Desk, image: int) -> str:
     first, second = (desk.board.names[desk.board.resolved(desk.columns[i])] for i in np.argsort(-row)[:2])
     top = np.sort(row)[::-1]
     if "probs" in STRATEGIES[name].needs:
+        if not named:
+            return "Among those that the model is least sure of."
         return f"Among those that the model is least sure of: {first} ({top[0]:.0%}) or {second} ({top[1]:.0%})."
     return f"Picked by {name}: {STRATEGIES[name].summary}."
 

@@ -30,7 +30,8 @@ export async function call(path, { body, timeout = MINUTE / 3, keepalive = false
 const query = (path, values) => call(`${path}?${new URLSearchParams(values)}`);
 
 export const state = (annotator) => query("/api/state", { annotator });
-export const next = (annotator, n, have) => query("/api/next", { annotator, n, have: have.join(",") });
+export const next = (annotator, n, have, was) =>
+  query("/api/next", { annotator, n, have: have.join(","), ...was ? { was } : {} });
 export const history = (annotator, n = 50) => query("/api/history", { annotator, n });
 export const grid = (annotator, cls, n) => query("/api/grid", { annotator, class: cls, n });
 export const review = (annotator) => query("/api/review", { annotator });

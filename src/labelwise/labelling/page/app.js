@@ -3,12 +3,13 @@
 import { Classes } from "./classes.js";
 import { Clock } from "./clock.js";
 import { focusStage, open, prepare } from "./dialogs.js";
-import { $, el, sleep, write } from "./dom.js";
+import { $, sleep, write } from "./dom.js";
 import { Finder } from "./finder.js";
 import { Finish } from "./finish.js";
 import { Grid } from "./grid.js";
 import { Header } from "./header.js";
 import { listen } from "./keys.js";
+import { afterDialogs, said, show, speak, warn } from "./notes.js";
 import { Options, Settings } from "./options.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
@@ -17,6 +18,9 @@ import { Review } from "./review.js";
 import { Session } from "./session.js";
 import { ProjectState } from "./state.js";
 import { View } from "./view.js";
+
+const PRESSED = new Set(["BUTTON", "A", "SUMMARY", "INPUT"]); // what Enter presses itself
+const SHIFTING = 1500; // milliseconds in which a digit that changed its class labels nothing
 
 const options = new Options();
 const annotator = () => options.annotator;
@@ -50,7 +54,7 @@ function run(outbox) {
   };
   page.finder = new Finder({ state, choose: (id, stamp) => label(page, id, stamp) });
   page.classes = new Classes({ ...parts, changed: () => renew(page) });
-  page.settings = new Settings({ ...parts, renamed: () => renamed(page), changed: () => renew(page) });
+  page.settings = new Settings({ ...parts, renamed: (before) => renamed(page, before), changed: () => renew(page) });
   const actions = actionsOf(page);
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-do]");
@@ -60,10 +64,14 @@ function run(outbox) {
     const button = event.target.closest("[data-class]");
     if (button) label(page, Number(button.dataset.class), event.timeStamp);
   });
+  $("dock").addEventListener("click", (event) => { // or Enter would press that button again
+    if (event.detail > 0 && event.target.closest("button") && !document.querySelector("dialog[open]")) focusStage();
+  });
   listen(() => options.keys && !(page.panel.open && $("main").inert), (key, event) => act(page, actions, key, event));
   for (const dialog of document.querySelectorAll("dialog:not(#finder)")) { // their time is not the image's
     dialog.addEventListener("close", () => session.clock.restart());
   }
+  for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", afterDialogs);
   follow(page);
   start(page);
 }
@@ -104,10 +112,17 @@ function follow(page) {
   });
   session.addEventListener("undone", ({ detail }) => {
     page.saying = `undone: ${wording(page, detail)}`;
-    show(`Undone: ${wording(page, detail)}.`, false);
+    show(`Undone: ${wording(page, detail)}.`);
   });
-  session.addEventListener("said", ({ detail }) => said(page, detail));
-  session.addEventListener("refused", ({ detail }) => warn(detail));
+  session.addEventListener("said", ({ detail }) => tell(page, detail));
+  session.addEventListener("refused", ({ detail: { text, review } }) => {
+    if (!review || !$("review").open) warn(text); // there it stands over the list
+  });
+  project.addEventListener("classes", ({ detail: { text, keys } }) => {
+    page.shifted = { keys: new Set(keys), at: performance.now() };
+    warn(text, 15_000);
+    prefetch.renew();
+  });
   view.show({ stamp: null });
   redraw();
 }
@@ -123,6 +138,7 @@ function actionsOf(page) {
     unsure: (event) => answer(page, "unsure", null, event.timeStamp),
     skip: (event) => answer(page, "skip", null, event.timeStamp),
     undo: () => session.undo(),
+    accept: (event) => accept(page, event),
     suggestions: () => toggleSuggestions(page),
     find: () => finder.show(),
     grid: () => grid.show(),
@@ -147,11 +163,24 @@ function actionsOf(page) {
 /** One key outside dialogs and fields; true when it was ours. */
 function act(page, actions, key, event) {
   const cls = /^[1-9]$/.test(key) ? page.state.data.classes[Number(key) - 1] : null;
+  if (cls && shifting(page, cls.id)) return said(`The key ${key} is ${cls.name} now: press it again to label.`) ?? true;
   if (cls) return label(page, cls.id, event.timeStamp) || true;
+  if (key === "Enter") return !PRESSED.has(event.target.tagName) && accept(page, event);
   const name = { 0: "unsure", s: "skip", u: "undo", g: "grid", h: "suggestions", "?": "help", "/": "find" }[key];
   if (!name) return false;
   actions[name](event);
   return true;
+}
+
+/** A finger that was on its way when somebody changed the keys means the old one. */
+function shifting({ shifted }, cls) {
+  return Boolean(shifted?.keys.has(cls)) && performance.now() - shifted.at < SHIFTING;
+}
+
+/** Labels with the class that is suggested; false where none is on the screen. */
+function accept(page, event) {
+  const suggestion = page.view.suggestion();
+  return suggestion !== null && (label(page, suggestion.class, event.timeStamp) || true);
 }
 
 const label = (page, cls, stamp) => answer(page, "label", cls, stamp);
@@ -159,7 +188,7 @@ const label = (page, cls, stamp) => answer(page, "label", cls, stamp);
 function answer(page, kind, cls, stamp) {
   if (!page.session.current) return false;
   page.saying = wording(page, { kind, class: cls });
-  if (!page.session.answer(kind, cls, stamp)) said(page, "The image is still loading.");
+  if (!page.session.answer(kind, cls, stamp)) tell(page, "The image is still loading.");
   return true;
 }
 
@@ -175,30 +204,10 @@ function announce(page, next) {
   page.saying = "";
 }
 
-let hiding = 0;
-
-function said(page, text) {
+/** Says something in place of what the last key did. */
+function tell(page, text) {
   page.saying = "";
-  show(text, false);
-  speak("live", text);
-}
-
-function warn(text) {
-  show(text, true);
-  speak("alert", text);
-}
-
-/** A new element each time: the same words twice are said twice. */
-function speak(id, text) {
-  $(id).replaceChildren(el("p", {}, text));
-}
-
-function show(text, bad) {
-  write($("note"), text);
-  $("note").classList.toggle("bad", bad);
-  $("note").hidden = false;
-  clearTimeout(hiding);
-  hiding = setTimeout(() => { $("note").hidden = true; }, bad ? 8000 : 3000);
+  said(text);
 }
 
 /** The undo button says what it would take back. */
@@ -211,16 +220,17 @@ function toggleSuggestions(page) {
   options.set("suggestions", !options.suggestions);
   page.view.show({ stamp: null });
   drawSuggestions();
-  said(page, options.suggestions ? "Suggestions are shown." : "Suggestions are hidden.");
+  tell(page, options.suggestions ? "Suggestions are shown." : "Suggestions are hidden.");
 }
 
 function drawSuggestions() {
-  write($("suggestions").firstElementChild, options.suggestions ? "Hide suggestions" : "Show suggestions");
+  write($("suggestions").firstElementChild, options.suggestions ? "Hide" : "Show");
 }
 
 /** Another person: other answers to undo, other images. */
-function renamed(page) {
+function renamed(page, before) {
   page.session.past = [];
+  page.prefetch.was = before;
   renew(page);
 }
 

@@ -64,15 +64,26 @@ export class Finish {
     if (data.consistency?.asked) {
       lines.push(`${data.consistency.same} of ${count(data.consistency.asked, "repeated image")} got the same label again.`);
     }
-    if (data.advice) lines.push(data.advice.why);
+    if (data.no_model) lines.push(`There is no model. ${data.no_model}`);
+    else if (data.advice) lines.push(data.advice.why);
     const review = data.review ? [["review", `Review ${count(data.review, "disagreement")}`]] : [];
     return ["Done", lines, [["export", "Export the labels"], ...review, ["settings", "Raise the budget"]]];
   }
 
   nothing(data) {
-    const lines = ["Every image is labelled, or is with somebody else at the moment. New ones appear here by themselves."];
+    const lines = [this.waitsFor(this.prefetch.waiting)];
     const review = data.review ? [["review", `Review ${count(data.review, "disagreement")}`]] : [];
     return ["Nothing left to label now", lines, [...review, ["export", "Export the labels"], ["rescan", "Look for new images"]]];
+  }
+
+  /** What somebody with nothing to do waits for. */
+  waitsFor(waiting) {
+    if (!waiting) return "Every image is labelled, or is with somebody else at the moment. New ones appear here by themselves.";
+    const { people, images, checks } = waiting;
+    if (!images) return "Every image is labelled, or was passed over. New ones appear here by themselves.";
+    const names = people.length > 1 ? `${people.slice(0, -1).join(", ")} and ${people.at(-1)}` : people[0];
+    const left = checks ? "Only checks of labels are left" : "What they do not label comes here by itself";
+    return `${names} ${people.length > 1 ? "have" : "has"} ${count(images, "image")} open. ${left}.`;
   }
 
   showExport() {

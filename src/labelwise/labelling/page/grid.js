@@ -61,14 +61,23 @@ export class Grid {
       this.items = items.filter((item) => !unwanted.has(item.image)).slice(0, room);
       this.clock.restart();
       this.draw();
-      const none = room ? `The model takes no other unlabelled image for ${this.state.className(this.cls)} now.`
-        : "The budget is spent: raise it in the settings to label more.";
-      tell("grid", [said, this.items.length ? "" : none].filter(Boolean).join(" "));
+      tell("grid", [said, this.items.length ? "" : this.none(room)].filter(Boolean).join(" "));
       ($("grid-items").querySelector("button") ?? $("grid-class")).focus();
     }, said || "Loading the grid...");
   }
 
+  /** Why there is no image for this class. */
+  none(room) {
+    const { model, no_model: why } = this.state.data;
+    const name = this.state.className(this.cls);
+    if (!room) return "The budget is spent: raise it in the settings to label more.";
+    if (!model) return `Nothing is predicted as ${name}: your labels have not trained a model yet. ${why ?? ""}`.trim();
+    if (model.age_seconds === null) return "The model from before the last start is trained again now; the grid comes with it.";
+    return `The model takes no other unlabelled image for ${name} now.`;
+  }
+
   draw() {
+    for (const id of ["grid-hint", "grid-fate", "grid-accept"]) $(id).hidden = !this.items.length;
     $("grid-items").replaceChildren(...this.items.map((item, i) => this.tile(item, i)));
     this.sum();
   }

@@ -3,8 +3,8 @@
 import { $, accuracyParts, count, el, span, write } from "./dom.js";
 
 export class Header {
-  constructor({ state, outbox }) {
-    Object.assign(this, { state, outbox });
+  constructor({ state, outbox, prefetch = null }) {
+    Object.assign(this, { state, outbox, prefetch });
     this.drawn = "";
   }
 
@@ -29,7 +29,7 @@ export class Header {
   numbers(data) {
     const parts = [
       data.seconds_per_label === null ? null : [`${data.seconds_per_label.toFixed(1)}\u00a0s`, "a label"],
-      data.minutes_left === null ? null : [span(data.minutes_left * 60), "left"],
+      !data.minutes_left ? null : [span(data.minutes_left * 60), "left"],
       this.accuracy(data),
       this.model(data.model),
     ].filter(Boolean);
@@ -41,13 +41,13 @@ export class Header {
       tail && tail !== "model" ? ` ${tail}` : "")));
   }
 
-  accuracy({ accuracy, test }) {
+  accuracy({ accuracy, test, no_model: why }) {
     if (accuracy) {
       const [number, sample, interval] = accuracyParts(accuracy);
       return [number, "right", sample, interval];
     }
     if (test.done < test.size) return [`${test.done} of ${test.size}`, "test images", "(the accuracy is measured on them)"];
-    return ["No model", "yet", "(it needs labels of two classes to train on)"];
+    return ["No model yet.", "", why];
   }
 
   model(model) {
@@ -72,6 +72,13 @@ export class Header {
     $("retry").hidden = !retry;
   }
 
+  /** What can still be done without the server. */
+  loaded() {
+    const images = this.prefetch?.loadedImages() ?? 0;
+    if (!images) return "No more images are loaded: labelling goes on when it answers again.";
+    return `You can go on labelling: ${count(images, "image")} ${images === 1 ? "is" : "are"} loaded.`;
+  }
+
   /** [what is wrong, whether trying again makes sense]; labels that wait come first. */
   trouble() {
     const waits = this.outbox?.size ?? 0;
@@ -83,7 +90,7 @@ export class Header {
       return [`The server cannot store labels at the moment (${reason}). You can go on labelling.${kept}${unkept}`, true];
     }
     if (trouble && (trouble.status === 0 || !navigator.onLine)) {
-      return [`No connection to the labelwise server. You can go on labelling.${kept}${unkept}`, true];
+      return [`No connection to the labelwise server. ${this.loaded()}${kept}${unkept}`, true];
     }
     if (trouble) return [`${trouble.message.replace(/[.\s]*$/, ".")}${kept}${unkept}`, true];
     if (this.state.data?.problem) return [this.state.data.problem, false];

@@ -71,9 +71,9 @@ export class Settings {
     const same = known.find((name) => name.toLowerCase() === given.toLowerCase());
     const name = known.includes(given) ? given : same ?? given;
     if (name === this.options.name) return;
-    const other = name !== this.options.annotator;
+    const before = this.options.annotator;
     this.options.set("name", name);
-    if (other) this.renamed();
+    if (name !== before) this.renamed(before);
   }
 
   /** Asks for a name once, where labels may come from several people; waits for the answer. */

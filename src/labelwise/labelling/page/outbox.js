@@ -13,6 +13,7 @@ export class Outbox extends EventTarget {
     super();
     this.start = `out.${project}.`;
     this.waiting = keysUnder(this.start).map((key) => recall(key)).filter((entry) => entry?.event?.uuid);
+    for (const entry of this.waiting) entry.tried = true; // perhaps, before the reload
     this.waiting.sort((a, b) => a.order - b.order);
     this.trouble = null; // why the last try failed
     this.kept = true; // the browser keeps what waits
@@ -35,6 +36,11 @@ export class Outbox extends EventTarget {
   /** Images with an answer that the server may not know yet. */
   images() {
     return this.waiting.map((entry) => entry.event.image);
+  }
+
+  /** Whether the server may hold an answer that it has not acknowledged. */
+  unsettled() {
+    return this.waiting.some((entry) => entry.tried);
   }
 
   /** `counts`: by how many this changes the number of labelled images. */
@@ -63,6 +69,7 @@ export class Outbox extends EventTarget {
       const { annotator } = this.waiting[0];
       const end = this.waiting.findIndex((entry, i) => i >= MOST || entry.annotator !== annotator);
       const batch = this.waiting.slice(0, end < 0 ? undefined : end);
+      for (const entry of batch) entry.tried = true;
       try {
         const answer = await api.answers(annotator, batch.map((entry) => entry.event));
         this.settle(batch, answer);

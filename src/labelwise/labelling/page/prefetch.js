@@ -63,6 +63,8 @@ export class Prefetch extends EventTarget {
     this.pictures = new Map(); // image -> Picture, least recently used first
     this.broken = new Set();
     this.phase = null;
+    this.waiting = null; // where there is nothing to do: who holds what is left
+    this.was = null; // the name until now, whose images are given back
     this.trouble = null;
     this.asking = null;
     this.later = 0; // timer of the next try
@@ -105,12 +107,14 @@ export class Prefetch extends EventTarget {
     const have = [...new Set([...images.slice(0, keep), ...this.busy(), ...this.broken])];
     this.taken = new Set();
     try {
-      const answer = await api.next(this.annotator(), AHEAD - images.length + old.size, have.slice(0, MOST_HELD));
+      const answer = await api.next(this.annotator(), AHEAD - images.length + old.size, have.slice(0, MOST_HELD), this.was);
       if (stamp !== this.stamp) return;
       this.queue = this.queue.filter((offer) => !old.has(offer.image));
       const held = new Set([...have, ...this.busy(), ...this.taken, ...this.queue.map((offer) => offer.image)]);
       this.queue.push(...answer.offers.filter((offer) => !held.has(offer.image) && held.add(offer.image)));
       this.phase = answer.phase;
+      this.waiting = answer.waiting ?? null;
+      this.was = null;
       this.trouble = null;
     } catch (error) {
       this.trouble = error;
@@ -165,6 +169,12 @@ export class Prefetch extends EventTarget {
       this.pictures.delete(image);
       spare -= 1;
     }
+  }
+
+  /** How many images can be shown without the server, the shown one included. */
+  loadedImages() {
+    const images = new Set([...this.shown ?? [], ...this.queue.map((offer) => offer.image)]);
+    return [...images].filter((image) => this.pictures.get(image)?.status === "ready").length;
   }
 
   /** The next offer, or null. */

@@ -13,7 +13,7 @@ export class Session extends EventTarget {
     this.undone = new Set();
     prefetch.addEventListener("change", () => this.current || this.next());
     prefetch.addEventListener("broken", (event) => {
-      this.tell("refused", "An image could not be read and was passed over.");
+      this.tell("refused", { text: "An image could not be read and was passed over." });
       if (this.current?.offer.image === event.detail) this.next();
     });
     outbox.addEventListener("sent", ({ detail }) => {
@@ -133,9 +133,10 @@ export class Session extends EventTarget {
   refuse(refused) {
     if (!refused.length) return;
     const uuids = new Set(refused.map((item) => item.uuid));
+    const review = this.past.some((answer) => answer.uuid === refused[0].uuid && answer.purpose === "review");
     this.past = this.past.filter((answer) => !uuids.has(answer.uuid));
     const more = refused.length > 1 ? ` (and ${refused.length - 1} more)` : "";
-    this.tell("refused", `Not accepted${more}: ${refused[0].reason}`);
+    this.tell("refused", { text: `Not accepted${more}: ${refused[0].reason}`, review });
   }
 
   /** Removes images that got their label elsewhere (grid, review) from what is shown and held. */

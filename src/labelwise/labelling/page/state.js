@@ -1,6 +1,7 @@
 // What the server says about the project, asked again while something happens.
 
 import * as api from "./api.js";
+import { moved, news } from "./digits.js";
 
 const SOON = 1200; // milliseconds after an answer was sent
 const BUSY = 2000; // while work is done behind the page
@@ -13,7 +14,11 @@ export class ProjectState extends EventTarget {
     this.data = null;
     this.trouble = null;
     this.outbox = null;
-    this.sent = []; // {at, counts}: acknowledged, but not yet in `data`
+    this.sent = []; // {at, counts}: acknowledged, but not yet in `counted`
+    this.counted = 0; // the server's count, as far as it is known which of our labels are in it
+    this.listed = null; // the classes and the last merge as this page showed them last
+    this.names = new Map(); // class id -> its last name, also of one that was merged
+    this.turn = 0; // grows with each question; answers to older ones are out of date
     this.timer = 0;
     document.addEventListener("visibilitychange", () => document.hidden || this.soon(0));
   }
@@ -27,24 +32,61 @@ export class ProjectState extends EventTarget {
     });
   }
 
-  /** Labels done, with those that the server has not counted yet. */
+  /** Labels done: what the server counted while none of ours was on its way, and ours since. Never one twice. */
   get done() {
     const sum = (entries) => entries.reduce((total, entry) => total + entry.counts, 0);
-    return Math.max(0, (this.data?.done ?? 0) + sum(this.sent) + sum(this.outbox?.waiting ?? []));
+    return Math.max(0, this.counted + sum(this.sent) + sum(this.outbox?.waiting ?? []));
   }
 
   className(id) {
-    return this.data?.classes.find((cls) => cls.id === id)?.name ?? `class ${id}`;
+    const { merge } = this.data ?? {};
+    return this.names.get(id) ?? (merge?.class === id ? merge.name : "a class merged since");
+  }
+
+  /** The class that stands for one now, if it was merged just now; null where the page does not know. */
+  holding(id) {
+    const { classes, merge } = this.data;
+    const now = merge?.class === id ? merge.into : id;
+    return classes.some((cls) => cls.id === now) ? now : null;
+  }
+
+  /** Takes the classes over after a change that was made here: no news to whoever made it. */
+  ownClasses(classes) {
+    this.turn += 1;
+    this.data.classes = classes;
+    this.list();
+  }
+
+  /** Notes the classes as they are; returns what somebody else has changed: {text, keys: [ids whose digit changed]}. */
+  list() {
+    const { classes, merge = null } = this.data;
+    const before = this.listed;
+    this.listed = { classes: classes.map(({ id, name }) => ({ id, name })), merge };
+    for (const { id, name } of classes) this.names.set(id, name);
+    if (!before) return { text: "", keys: [] };
+    return { text: news(before.classes, classes, merge, before.merge), keys: moved(before.classes, classes).map(({ id }) => id) };
   }
 
   async refresh() {
     clearTimeout(this.timer);
+    const turn = ++this.turn;
     const asked = performance.now();
+    let unsure = this.outbox?.unsettled() ?? false;
     try {
-      this.data = await api.state(this.annotator());
-      this.sent = this.sent.filter((entry) => entry.at > asked);
+      const data = await api.state(this.annotator());
+      if (turn !== this.turn) return; // a newer question is on its way, or the classes were changed here
+      const first = !this.data;
+      this.data = data;
       this.trouble = null;
+      unsure ||= (this.outbox?.unsettled() ?? false) || this.sent.some((entry) => entry.at > asked);
+      if (first || !unsure) {
+        this.counted = data.done;
+        this.sent = [];
+      } else this.soon(SOON);
+      const found = this.list();
+      if (found.text) this.dispatchEvent(new CustomEvent("classes", { detail: found }));
     } catch (error) {
+      if (turn !== this.turn) return;
       this.trouble = error;
     }
     this.dispatchEvent(new Event("change"));

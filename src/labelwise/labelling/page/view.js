@@ -11,12 +11,13 @@ const BADGES = {
   grid: "From the grid", review: "From the review",
 };
 
-/** [badge, sentence] for an offer. */
-function reason(offer) {
+/** [badge, sentence] for an offer; `named`: with the classes that models say. */
+function reason(offer, named = true) {
   if (offer.purpose === "random" || offer.purpose === "repeat") return NEUTRAL;
   const hidden = " Suggestions are hidden, so that the accuracy is honest.";
   const blind = offer.purpose === "test" && !/suggest/i.test(offer.why ?? "");
-  return [BADGES[offer.purpose] ?? "Image", `${offer.why ?? ""}${blind ? hidden : ""}`.trim()];
+  const why = named ? offer.why : offer.why_unnamed ?? offer.why;
+  return [BADGES[offer.purpose] ?? "Image", `${why ?? ""}${blind ? hidden : ""}`.trim()];
 }
 
 export class View {
@@ -27,7 +28,9 @@ export class View {
 
   suggestion() {
     const offer = this.session.current?.offer;
-    return offer && this.options.suggestions && !BLIND.has(offer.purpose) ? offer.suggestion : null;
+    if (!offer?.suggestion || !this.options.suggestions || BLIND.has(offer.purpose)) return null;
+    const cls = this.state.holding(offer.suggestion.class);
+    return cls === null ? null : { ...offer.suggestion, class: cls };
   }
 
   /** Swaps the image; `stamp` (time of the key) makes it a measurement. */
@@ -45,15 +48,15 @@ export class View {
 
   why() {
     const { current } = this.session;
-    const [badge, text] = current ? reason(current.offer) : ["", ""];
+    const [badge, text] = current ? reason(current.offer, this.options.suggestions) : ["", ""];
     write($("badge"), badge);
     $("badge").dataset.purpose = badge === NEUTRAL[0] ? "control" : current?.offer.purpose ?? "";
     write($("why"), [this.given(), text].filter(Boolean).join(" "));
     const suggestion = this.suggestion();
     if (suggestion && this.session.ready()) current.seen = true;
-    write($("suggestion"), suggestion ? this.suggests(suggestion) : "");
+    write($("suggestion").firstElementChild, suggestion ? this.suggests(suggestion) : "");
     $("suggestion").hidden = !suggestion;
-    $("suggestions").hidden = !current || BLIND.has(current.offer.purpose);
+    $("suggestions").hidden = !current || (BLIND.has(current.offer.purpose) && current.offer.purpose !== "check");
   }
 
   suggests({ class: cls, probability }) {
@@ -80,6 +83,7 @@ export class View {
       buttons.push(el("button", { type: "button", className: "class find", data: { do: "find" }, "aria-keyshortcuts": "/" },
         el("kbd", { "aria-hidden": "true" }, "/"), el("span", { className: "name" }, `${list.length - 9} more: find by typing`)));
     }
+    $("classes").style.setProperty("--word", longest(list.slice(0, 9).map(({ name }) => name)));
     $("classes").replaceChildren(...buttons);
     $("classes").classList.toggle("many", list.length > 5);
   }
@@ -93,6 +97,16 @@ export class View {
     return ["Next image.", `${reason(current.offer)[0]}.`, this.given(), suggestion ? `${this.suggests(suggestion)}.` : ""]
       .filter(Boolean).join(" ");
   }
+}
+
+let canvas = null;
+
+/** The width of the longest word of some names in ems: columns are as wide as that, so that no word is broken. */
+function longest(names) {
+  canvas ??= document.createElement("canvas").getContext("2d");
+  canvas.font = `600 100px ${getComputedStyle(document.body).fontFamily}`;
+  const words = names.flatMap((name) => name.split(/\s+|(?<=-)/));
+  return Math.max(0, ...words.map((word) => canvas.measureText(word).width / 100)).toFixed(2);
 }
 
 function classButton({ id, name }, key, { suggested, now }) {
