@@ -106,7 +106,7 @@ def class_weights(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     found: list[dict[str, Any]] = []
     for row, part in runs.groupby("row", sort=False):
         arms = part.drop_duplicates("arm")
-        keys = ["strategy", "start", "pool", "options"]
+        keys = ["strategy", "start", "pool", "labeler", "options"]
         plain = {tuple(one[keys]): str(one["arm"]) for _, one in arms[arms["weighting"] == "none"].iterrows()}
         weighted = [(str(one["arm"]), tuple(one[keys])) for _, one in arms[arms["weighting"] == "inverse"].iterrows()]
         pairs = [(arm, plain[key]) for arm, key in weighted if key in plain]
