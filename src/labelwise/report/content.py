@@ -81,7 +81,7 @@ def read(store: Store) -> Content:
         weights=compare.class_weights(runs, "accuracy").query("n_pairs > 0"),
         wins=win_matrix(rounds),
         ledger=ledger.ledger(rounds),
-        overheads=ledger.overheads(runs),
+        overheads=ledger.overheads(runs, rounds),
         prices=ledger.price_curves(rounds if study.prices != Prices() else rounds.iloc[:0], study.prices),
         overlaps=overlaps,
         scores=scores,

@@ -13,7 +13,7 @@ from labelwise.analysis.compare import COSTS, means
 from labelwise.analysis.ledger import OVERHEADS
 from labelwise.analysis.results import dicts
 from labelwise.analysis.verdict import oracle_assisted
-from labelwise.analysis.words import NAMES, change, interval, number, p_value, percent, unit
+from labelwise.analysis.words import NAMES, change, interval, number, p_value, percent, seconds, unit
 from labelwise.report.content import COMPARED, Content
 
 LOWER_IS_BETTER = ("loss", "seconds")
@@ -187,32 +187,36 @@ def pairs(compared: pd.DataFrame) -> Table:
 
 
 def overheads(content: Content) -> Table:
-    """Return what clustering and zero-shot starts add to a run, as ratios."""
+    """Return what clustering and zero-shot starts add to a run, as ratios; of selection, the seconds too."""
     rows = []
     for key, part in content.overheads.groupby(["row", "arm", "what", "against"], sort=False):
         by = {one["cost"]: one for one in dicts(part)}
         cells = [_times(by.get(cost)) for cost in OVERHEADS]
         rows.append([*[Cell(str(text)) for text in key], *cells, Cell(str(max(part["n"])))])
-    head = ["row", "arm", "what", "against", "training, scoring, selection", "training alone", "images forward",
-            "images backward", "epochs", "pairs"]  # fmt: skip
+    head = ["row", "arm", "what", "against", "training, scoring, selection", "training alone",
+            "selection alone", "images forward", "images backward", "epochs", "pairs"]  # fmt: skip
     return Table(head, rows, 4)
 
 
 def _times(one: dict[str, Any] | None) -> Cell:
     if one is None:
         return Cell("–")
-    between = "" if math.isnan(one["low"]) else f"[{one['low']:.2f}, {one['high']:.2f}]"
-    return Cell(f"{one['ratio']:.2f}", between)
+    lines = [] if math.isnan(one["low"]) else [f"[{one['low']:.2f}, {one['high']:.2f}]"]
+    if one["cost"] == "seconds_select":
+        lines.append(f"{seconds(one['mean'])} s against {seconds(one['against_mean'])} s")
+    return Cell(f"{one['ratio']:.2f}", "\n".join(lines))
 
 
 def account(content: Content) -> Table:
     """Return the whole study's ledger, finished runs or not."""
-    columns = [c for c in ("runs", "rounds", *COSTS) if content.ledger[c].any()]
+    after = COSTS.index("seconds_score") + 1
+    kinds = ("runs", "rounds", *COSTS[:after], "seconds_once", *COSTS[after:])
+    columns = [c for c in kinds if content.ledger[c].any()]
     rows = [
         [Cell(line["row"] or "all rows"), *[Cell(number(line[column], column)) for column in columns]]
         for line in dicts(content.ledger)
     ]
-    heads = {**HEADS, "runs": "runs", "rounds": "rounds"}
+    heads = {**HEADS, "runs": "runs", "rounds": "rounds", "seconds_once": "of it embedding"}
     return Table(["row", *[heads[column] for column in columns]], rows, 1)
 
 
