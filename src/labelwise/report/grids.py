@@ -48,7 +48,7 @@ def _grid(content: Content, own: dict[tuple[str, str], dict[str, Any]], head: st
                     cell(found) if (found := members.get(column)) else Cell("–", kind="open") for column in columns
                 ]
                 rows.append([Cell(row, _group(arms, group)), Cell(reference(there[0])), *cells])
-    return Table(["row", head, *columns], rows, 1)
+    return Table(["row", head, *columns], rows, 1).turned()
 
 
 def _group(arms: list[tuple[str, Arm]], group: tuple[str | None, ...]) -> str:

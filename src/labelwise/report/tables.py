@@ -16,6 +16,8 @@ from labelwise.analysis.verdict import oracle_assisted
 from labelwise.analysis.words import NAMES, change, interval, number, p_value, percent, seconds, unit
 from labelwise.report.content import COMPARED, Content
 
+WIDE = 8
+"""Columns; a table with more of them is turned or set smaller."""
 LOWER_IS_BETTER = ("loss", "seconds")
 SUMMARISED = ("accuracy", "macro_f1", "loss", "ece", "area", "seconds_train", "seconds")
 HEADS = {
@@ -43,6 +45,19 @@ class Table:
     head: list[str]
     rows: list[list[Cell]]
     text: int = 2
+
+    @property
+    def wide(self) -> bool:
+        """Whether it may be wider than a page, and needs smaller type in print."""
+        return len(self.head) > WIDE
+
+    def turned(self) -> Table:
+        """Return a wide table with its lines as columns, where that is narrower; the first column stays the names'."""
+        if not self.wide or len(self.rows) >= len(self.head) - 1:
+            return self
+        heads = [", ".join(text for text in (row[0].text, row[0].small) if text) for row in self.rows]
+        lines = [[Cell(name), *[row[i] for row in self.rows]] for i, name in enumerate(self.head)]
+        return Table(["", *heads], lines[1:], 1)
 
 
 def at_budget(content: Content) -> Table:
@@ -217,7 +232,7 @@ def account(content: Content) -> Table:
         for line in dicts(content.ledger)
     ]
     heads = {**HEADS, "runs": "runs", "rounds": "rounds", "seconds_once": "of it embedding"}
-    return Table(["row", *[heads[column] for column in columns]], rows, 1)
+    return Table(["row", *[heads[column] for column in columns]], rows, 1).turned()
 
 
 def write_tables(content: Content, folder: Path) -> list[str]:
