@@ -28,8 +28,8 @@ OVERHEADS = {"seconds": [*WORK], "seconds_train": ["seconds_train"],
 def seconds_once(rounds: pd.DataFrame) -> pd.Series:
     """Return the seconds of embedding that each round was charged with in its scoring, by the rounds' index.
 
-    Records hold them within round 0's scoring alone. So they are taken to be what round 0 has beyond round 1, where that
-    is more than round 1's own scoring (less is noise); a baseline or random scores nothing, all of round 0 is embedding.
+    Records hold them within round 0's scoring. So they are taken to be what round 0 has beyond round 1, where that is
+    more than round 1's own scoring (less is noise); a baseline or random scores nothing: all of round 0 is embedding.
     An unfinished run without a round 1 has none: it cannot be told. rounds: as of `results.rounds`.
     """
     later = rounds[rounds["round"] == 1].set_index(KEYS)["seconds_score"]
@@ -44,8 +44,9 @@ def ledger(rounds: pd.DataFrame) -> pd.DataFrame:
     """Return the study's whole account, finished runs or not: a row a row of the study and one for all (`row` empty).
 
     Columns: row, runs, rounds, labels by kind (at each run's last round), seconds by phase and in all, counts, and
-    the largest memory; seconds_once: how many of seconds_score are embedding. Embeddings and equal fits are computed once
-    and charged to every run that needs them, so the sums are what the runs would cost one by one. rounds: as of `results.rounds`.
+    the largest memory; seconds_once: how many of seconds_score are embedding. Embeddings and equal fits are computed
+    once and charged to every run that needs them, so the sums are what the runs would cost one by one.
+    rounds: as of `results.rounds`.
     """
     rounds = rounds.assign(seconds_once=seconds_once(rounds))
     lines = [_account(str(row), part) for row, part in rounds.groupby("row", sort=False)]
@@ -96,8 +97,8 @@ def overheads(runs: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
 
     Columns: row, arm, what (`clustering`: an arm that clusters over the geometric mean of the SIMPLE arms that share
     its other parts; `zero-shot start`: an arm that starts from zero-shot labels over the same arm started otherwise),
-    cost, n, ratio, low, high (t interval of log ratios), p (not corrected), mean and against_mean (geometric, of the cost
-    itself). `seconds` is training, scoring and selection, without the embedding that is computed once. runs: as of
+    cost, n, ratio, low, high (t interval of log ratios), p (not corrected), mean and against_mean (geometric, of the
+    cost itself). `seconds` is training, scoring and selection, without the embedding that is computed once. runs: as of
     `compare.per_run`; rounds: as of `results.rounds`.
     """
     once = rounds.assign(once=seconds_once(rounds)).groupby(KEYS, sort=False)["once"].sum()
@@ -110,8 +111,8 @@ def overheads(runs: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
             for what, names in _plain_arms(arms, parts).items():
                 for cost, columns in OVERHEADS.items():
                     found += _ratio(str(row), part, str(arm), what, names, cost, columns)
-    return pd.DataFrame(found, columns=["row", "arm", "what", "against", "cost", "n", "ratio", "low", "high", "p", "mean",
-                                        "against_mean"])  # fmt: skip
+    return pd.DataFrame(found, columns=["row", "arm", "what", "against", "cost", "n", "ratio", "low", "high", "p",
+                                        "mean", "against_mean"])  # fmt: skip
 
 
 def _plain_arms(arms: pd.DataFrame, parts: pd.Series) -> dict[str, list[str]]:

@@ -20,7 +20,8 @@ def write_report(store: Store, folder: Path, images: bool = True) -> Path:
     """Write `report.html`, `figures/` and `tables/` into the folder; return the page's path.
 
     images: show thumbnails where the data can be opened; else leave out pictures, paths and names of files. The same
-    records (and images) give the same bytes. An older report there is removed first. Errors: InputError when the store is not a study's.
+    records (and images) give the same bytes. An older report there is removed first. Errors: InputError when the store
+    is not a study's.
     """
     page, part = folder / "report.html", folder / "report.html.part"
     _remove(folder)

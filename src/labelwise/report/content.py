@@ -64,17 +64,18 @@ def read(store: Store) -> Content:
     classes = results.classes(store)
     rounds = rounds_with_halves(store)
     runs = compare.per_run(rounds, study.stop == "budget")
+    started = results.runs(store)
     matches = matching.matches(rounds)
     needed = matching.needed(matches)
     overlaps, scores = picks.patterns(store)
     return Content(
         study, {**found["data"], "classes": classes}, found["version"], found["created"], rounds,
-        results.runs(store), runs,
+        started, runs,
         verdict=judge(study, runs, needed, ledger.fits_with_problems(rounds)),
         curves={metric: learning_curves(rounds, metric) for metric in METRICS},
         compared={column: compare.differences(runs, column).query("n_pairs > 0") for column in COMPARED},
         costs=compare.costs(runs),
-        shares=picks.class_shares(results.class_counts(store), classes),
+        shares=picks.class_shares(results.class_counts(store), classes, started),
         matches=matches,
         needed=needed,
         between=compare.between(runs, "accuracy").query("n_pairs > 0"),

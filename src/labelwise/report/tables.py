@@ -15,6 +15,7 @@ from labelwise.analysis.results import dicts
 from labelwise.analysis.verdict import oracle_assisted
 from labelwise.analysis.words import NAMES, change, interval, number, p_value, percent, seconds, unit
 from labelwise.report.content import COMPARED, Content
+from labelwise.report.limits import possible
 
 WIDE = 8
 """Columns; a table with more of them is turned or set smaller."""
@@ -81,15 +82,15 @@ def at_budget(content: Content) -> Table:
 def oracle_note(content: Content, arm: str) -> str:
     """Return what to write below an arm's name if it reads hidden labels."""
     found = oracle_assisted(content.study, arm)
-    return {
-        "whole sample": "oracle-assisted",
-        "initial labels": "oracle-assisted start",
-        "its pool": "oracle-assisted pool",
-    }.get(found, "")
+    own = next(one for one in content.study.arms if content.study.arm_name(one) == arm)
+    both = "oracle-assisted start" + (" and pool" if own.pool == "subset" else "")
+    notes = {"whole sample": "oracle-assisted", "initial labels": both, "its pool": "oracle-assisted pool"}
+    return notes.get(found, "")
 
 
 def _mean(found: dict[str, Any], column: str) -> Cell:
-    return Cell(number(found["mean"], column), interval(found["low"], found["high"], column).strip())
+    low, high = (float(possible(found[end], column)) for end in ("low", "high"))
+    return Cell(number(found["mean"], column), interval(low, high, column).strip())
 
 
 def differences(content: Content) -> Table:
