@@ -57,7 +57,7 @@ def _by_arm(
     study_rows: list[str], arms: list[tuple[str, Arm]], own: dict[tuple[str, str], dict[str, Any]], head: str,
     reference: Any, cell: Any,
 ) -> Table:  # fmt: skip
-    """Return the grid of many strategies: a line an arm, a column a row of the study; what they are held against first."""
+    """Return the grid of many strategies: a line an arm, a column a row of the study; first what they are held to."""
     references: dict[tuple[str, ...], list[Cell]] = {}
     lines = []
     for name, arm in arms:
