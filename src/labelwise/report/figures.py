@@ -36,7 +36,8 @@ def curves_figure(row: str, curves: pd.DataFrame, metric: str, styles: Styles, a
     for i, (part, axes, arms) in enumerate(zip(parts, drawn, panels, strict=True)):
         for arm in arms:
             _curve(axes, curves[curves["arm"] == arm], metric, styles[arm], plain(arm, 48))
-        axes.sharey(drawn[0]) if i else None
+        if i:
+            axes.sharey(drawn[0])
         axes.set(xlabel=along, ylabel=f"{NAMES[metric]}{', %' if metric in SHARES else ''}")
         axes.set_title(f"Row {row}" + (f" ({i + 1} of {len(panels)})" if len(panels) > 1 else ""))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
