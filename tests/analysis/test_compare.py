@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from labelwise.analysis.compare import PARTS, costs, differences, means, per_run, progress, reference_arm
-from labelwise.analysis.picks import class_shares, most_unequal
+from labelwise.analysis.picks import ROLES, class_shares, most_unequal
 from labelwise.analysis.results import class_counts, rounds, runs
 from labelwise.config import Study
 from synthetic import make_store
@@ -144,7 +144,7 @@ def test_runs_tell_what_was_used(tmp_path: Path) -> None:
 def test_class_shares_sum_to_one_and_end_at_what_was_labelled(tmp_path: Path) -> None:
     store = make_store(tmp_path, study(sizes=["3%"], seeds=2))
     classes = ["cat", "dog", "ship"]
-    shares = class_shares(class_counts(store), classes)
+    shares = class_shares(class_counts(store), classes, runs(store))
     assert list(shares.columns) == classes
     assert shares.sum(axis=1).to_numpy() == pytest.approx(1.0)
     assert list(dict.fromkeys(shares.index.get_level_values("arm"))) == [study().arm_name(arm) for arm in study().arms]
@@ -152,3 +152,17 @@ def test_class_shares_sum_to_one_and_end_at_what_was_labelled(tmp_path: Path) ->
     assert shares.loc[("3%", "margin", 3), "cat"] == pytest.approx(counts.mean() / 80)
     assert len(most_unequal(shares, 2)) == 2
     assert most_unequal(shares, 9) == classes
+
+
+def test_shares_are_by_role_where_each_seed_has_its_own_minority() -> None:
+    seeds = ({"cat": 1, "dog": 9}, {"dog": 2, "cat": 8})
+    rows = [("3%/1%", "margin", seed, 0, label, n) for seed, held in enumerate(seeds) for label, n in held.items()]
+    rows += [("3%", "margin", 0, 0, "cat", 1), ("3%", "margin", 0, 0, "dog", 3)]
+    counts = pd.DataFrame(rows, columns=["row", "arm", "seed", "round", "label", "count"])
+    started = pd.DataFrame({"row": ["3%/1%", "3%/1%", "3%"], "seed": [0, 1, 0], "minority": [["cat"], ["dog"], []]})
+    found = class_shares(counts, ["cat", "dog"], started)
+    assert found.loc[("3%/1%", "margin", 0), list(ROLES)].tolist() == pytest.approx([0.15, 0.85])
+    assert found.loc[("3%/1%", "margin", 0), ["cat", "dog"]].isna().all()
+    assert found.loc[("3%", "margin", 0), ["cat", "dog"]].tolist() == [0.25, 0.75]
+    same = class_shares(counts, ["cat", "dog"], started.assign(minority=[["cat"]] * 3))
+    assert same.loc[("3%/1%", "margin", 0), "cat"] == pytest.approx(0.45), "one minority for all seeds: by class"

@@ -9,7 +9,7 @@ import pytest
 
 from labelwise.analysis.labels import against_truth, noise, wrong
 
-PARTS = {"row": "3%", "strategy": "margin", "start": "stratified", "pool": "full", "weighting": "none"}
+PARTS = {"row": "3%", "strategy": "margin", "start": "stratified", "pool": "full", "weighting": "none", "options": "{}"}
 
 
 def details(arm: str, labeler: str, counts: list[list[int]]) -> list[dict[str, Any]]:

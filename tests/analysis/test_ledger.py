@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from labelwise.analysis.compare import SECONDS, between, differences, per_run
-from labelwise.analysis.ledger import fits_with_problems, ledger, overheads, price_curves, priced
+from labelwise.analysis.ledger import fits_with_problems, ledger, overheads, price_curves, priced, seconds_once
 from labelwise.analysis.results import rounds
 from labelwise.analysis.wins import win_matrix
 from labelwise.config import Prices, Study
@@ -37,6 +37,7 @@ def test_the_ledger_adds_up(frame: pd.DataFrame) -> None:
     assert found.loc["", "rounds"] == len(frame)
     assert found.loc["3%", "labels"] == 12 * 80  # the last round's labelled set, not the sum over rounds
     assert found.loc["", "seconds"] == pytest.approx(frame[SECONDS].to_numpy().sum())
+    assert found.loc["", "seconds_once"] == pytest.approx(6 * (2 * 1.0 + 2 * 1.2))  # random scores nothing
     assert found.loc["", "images_forward"] == frame["images_forward"].sum()
     assert ledger(frame.iloc[:0]).empty
 
@@ -56,16 +57,25 @@ def some_runs(seconds: dict[str, list[float]], starts: dict[str, str] | None = N
     starts = starts or {}
     return pd.DataFrame([
         {"row": "3%", "arm": arm, "seed": seed, "strategy": arm.split()[0], "start": starts.get(arm, "stratified"),
-         "pool": "full", "weighting": "none",
+         "pool": "full", "weighting": "none", "options": "{}",
          "labeler": "truth", "seconds_train": value / 2, "seconds_score": value / 4,
          "seconds_select": value / 4, "images_forward": 10, "images_backward": 0, "epochs": 1}
         for arm, values in seconds.items() for seed, value in enumerate(values)
     ])  # fmt: skip
 
 
+def some_rounds(runs: pd.DataFrame, embedding: float) -> pd.DataFrame:
+    """Invent two rounds of each run, with the embedding in the first one's scoring."""
+    score = runs["seconds_score"] / 2
+    first = runs.assign(round=0, seconds_score=score + embedding)
+    return pd.concat([first, runs.assign(round=1, seconds_score=score)], ignore_index=True)
+
+
 def test_clustering_is_held_against_the_strategies_that_do_not() -> None:
     values = {"uncertainty": [10.0, 20.0, 12.0], "margin": [40.0, 20.0, 12.0], "entropy_typicality": [30.0, 30.0, 20.0]}
-    found = overheads(some_runs(values)).set_index("cost")
+    runs = some_runs(values)
+    charged = runs.assign(seconds_score=runs["seconds_score"] + 1_000.0)
+    found = overheads(charged, some_rounds(runs, 1_000.0)).set_index("cost")
     log = np.log(np.array(values["entropy_typicality"]) / np.sqrt(np.multiply(values["uncertainty"], values["margin"])))
     expected = scipy.stats.ttest_1samp(log, 0)
     one = found.loc["seconds"]
@@ -73,13 +83,25 @@ def test_clustering_is_held_against_the_strategies_that_do_not() -> None:
     assert one["ratio"] == pytest.approx(np.exp(log.mean()))
     assert (one["low"], one["high"]) == pytest.approx(tuple(np.exp(expected.confidence_interval())))
     assert found.loc["images_forward", "ratio"] == 1.0
+    assert found.loc["seconds_select", "mean"] == pytest.approx(np.exp(np.log([30, 30, 20]).mean()) / 4)
     assert "images_backward" not in found.index  # a probe has none: no ratio
+
+
+def test_the_embedding_is_told_from_scoring() -> None:
+    runs = some_runs({"margin": [8.0, 8.0], "random": [8.0, 8.0]})
+    rounds_ = some_rounds(runs, 100.0)
+    rounds_.loc[rounds_["arm"] == "random", "seconds_score"] = [100.0, 100.0, 0.0, 0.0]
+    assert seconds_once(rounds_).tolist() == [100.0] * 4 + [0.0] * 4
+    assert (seconds_once(some_rounds(runs, 0.5)).iloc[:2] == 0).all(), "noise"
+    alone = rounds_[rounds_["round"] == 0]
+    assert seconds_once(alone).tolist() == [0.0, 0.0, 100.0, 100.0], "of margin it cannot be told yet"
 
 
 def test_a_zero_shot_start_is_held_against_the_same_strategy() -> None:
     values = {"margin": [10.0, 10.0], "margin start=zero-shot": [14.0, 15.0], "random start=zero-shot": [1.0, 1.0]}
     starts = {name: "zero-shot" for name in values if "zero-shot" in name}
-    found = overheads(some_runs(values, starts))
+    runs = some_runs(values, starts)
+    found = overheads(runs, some_rounds(runs, 0.0))
     assert set(found["what"]) == {"zero-shot start"}
     assert found.set_index("cost").loc["seconds", "ratio"] == pytest.approx(math.sqrt(1.4 * 1.5))
 

@@ -265,6 +265,19 @@ def test_without_images_no_path_is_left(tmp_path: Path) -> None:
     assert "secret" in write_report(store, tmp_path / "report").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("fails", ["read", "render"])
+def test_a_report_that_fails_leaves_no_older_one(fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store(tmp_path, study(sizes=["3%"], arms=["random"]), rounds=2)
+    page = write_report(store, tmp_path / "report")
+    (page.parent / "figures" / "my-own.txt").write_text("kept")
+    monkeypatch.setattr(f"labelwise.report.{fails}", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_report(store, tmp_path / "report", images=False)
+    assert not page.exists()
+    assert not [path for path in page.parent.rglob("accuracy*") if fails == "read"]
+    assert (page.parent / "figures" / "my-own.txt").exists()
+
+
 def test_plain_text_for_figures() -> None:
     assert plain("a\nb\x00") == "a b�"
     assert plain("x" * 50) == "x" * 12 + "…" + "x" * 13

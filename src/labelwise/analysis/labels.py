@@ -9,7 +9,7 @@ import pandas as pd
 from labelwise.analysis.results import KEYS
 from labelwise.analysis.statistics import holm, paired_t, t_interval
 
-SAME = ["row", "strategy", "start", "pool", "weighting"]
+SAME = ["row", "strategy", "start", "pool", "weighting", "options"]
 """What an arm shares with the arm of true labels that it is compared with."""
 TRUTH = "truth"
 

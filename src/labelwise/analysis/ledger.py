@@ -20,27 +20,45 @@ CLUSTERING = ("entropy_typicality", "typiclust")
 """The strategies whose clustering the published study says makes training 1.5 times as long."""
 WORK = ["seconds_train", "seconds_score", "seconds_select"]
 """The phases that a strategy can lengthen; evaluation is the study's own."""
-OVERHEADS = {"seconds": [*WORK], "seconds_train": ["seconds_train"], "images_forward": ["images_forward"],
+OVERHEADS = {"seconds": [*WORK], "seconds_train": ["seconds_train"],
+             "seconds_select": ["seconds_select"], "images_forward": ["images_forward"],
              "images_backward": ["images_backward"], "epochs": ["epochs"]}  # fmt: skip
+
+
+def seconds_once(rounds: pd.DataFrame) -> pd.Series:
+    """Return the seconds of embedding that each round was charged with in its scoring, by the rounds' index.
+
+    Records hold them within round 0's scoring. So they are taken to be what round 0 has beyond round 1, where that is
+    more than round 1's own scoring (less is noise); a baseline or random scores nothing: all of round 0 is embedding.
+    An unfinished run without a round 1 has none: it cannot be told. rounds: as of `results.rounds`.
+    """
+    later = rounds[rounds["round"] == 1].set_index(KEYS)["seconds_score"]
+    first = rounds[rounds["round"] == 0]
+    own = first[KEYS].merge(later.reset_index(), on=KEYS, how="left")["seconds_score"].set_axis(first.index)
+    nothing = first["strategy"].isin((BASELINE, RANDOM))
+    more = first["seconds_score"] - own.where(~nothing, 0.0)
+    return more.where(more > own.where(~nothing, 0.0), 0.0).reindex(rounds.index, fill_value=0.0)
 
 
 def ledger(rounds: pd.DataFrame) -> pd.DataFrame:
     """Return the study's whole account, finished runs or not: a row a row of the study and one for all (`row` empty).
 
     Columns: row, runs, rounds, labels by kind (at each run's last round), seconds by phase and in all, counts, and
-    the largest memory. Equal fits are computed once and charged to every run that needs them, so the sums are what the
-    runs would cost one by one. rounds: as of `results.rounds`.
+    the largest memory; seconds_once: how many of seconds_score are embedding. Embeddings and equal fits are computed
+    once and charged to every run that needs them, so the sums are what the runs would cost one by one.
+    rounds: as of `results.rounds`.
     """
+    rounds = rounds.assign(seconds_once=seconds_once(rounds))
     lines = [_account(str(row), part) for row, part in rounds.groupby("row", sort=False)]
     if len(lines) > 1:
         lines.append(_account("", rounds))
-    columns = ["row", "runs", "rounds", *LABELS, "seconds", *SECONDS, *COUNTS, "peak_memory_mb"]
+    columns = ["row", "runs", "rounds", *LABELS, "seconds", *SECONDS, "seconds_once", *COUNTS, "peak_memory_mb"]
     return pd.DataFrame(lines, columns=columns)
 
 
 def _account(row: str, rounds: pd.DataFrame) -> dict[str, Any]:
     runs = rounds.groupby(KEYS, sort=False)
-    sums = rounds[[*SECONDS, *COUNTS]].sum()
+    sums = rounds[[*SECONDS, "seconds_once", *COUNTS]].sum()
     return {
         "row": row, "runs": runs.ngroups, "rounds": len(rounds), **runs[LABELS].last().sum(),
         "seconds": sums[SECONDS].sum(), **sums, "peak_memory_mb": rounds["peak_memory_mb"].max(),
@@ -74,14 +92,18 @@ def price_curves(rounds: pd.DataFrame, prices: Prices) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["row", "arm", "round", "price", "n", "mean", "low", "high"])
 
 
-def overheads(runs: pd.DataFrame) -> pd.DataFrame:
+def overheads(runs: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
     """Return what a cost grows to, as a ratio by seed: a row a comparison and cost of OVERHEADS.
 
     Columns: row, arm, what (`clustering`: an arm that clusters over the geometric mean of the SIMPLE arms that share
     its other parts; `zero-shot start`: an arm that starts from zero-shot labels over the same arm started otherwise),
-    cost, n, ratio, low, high (t interval of log ratios), p (not corrected). `seconds` is training, scoring and
-    selection. runs: as of `compare.per_run`.
+    cost, n, ratio, low, high (t interval of log ratios), p (not corrected), mean and against_mean (geometric, of the
+    cost itself). `seconds` is training, scoring and selection, without the embedding that is computed once. runs: as of
+    `compare.per_run`; rounds: as of `results.rounds`.
     """
+    once = rounds.assign(once=seconds_once(rounds)).groupby(KEYS, sort=False)["once"].sum()
+    charged = once.reindex(pd.MultiIndex.from_frame(runs[KEYS])).to_numpy()
+    runs = runs.assign(seconds_score=runs["seconds_score"] - charged)
     found: list[dict[str, Any]] = []
     for row, part in runs.groupby("row", sort=False):
         arms = part.drop_duplicates("arm").set_index("arm")
@@ -89,7 +111,8 @@ def overheads(runs: pd.DataFrame) -> pd.DataFrame:
             for what, names in _plain_arms(arms, parts).items():
                 for cost, columns in OVERHEADS.items():
                     found += _ratio(str(row), part, str(arm), what, names, cost, columns)
-    return pd.DataFrame(found, columns=["row", "arm", "what", "against", "cost", "n", "ratio", "low", "high", "p"])
+    return pd.DataFrame(found, columns=["row", "arm", "what", "against", "cost", "n", "ratio", "low", "high", "p",
+                                        "mean", "against_mean"])  # fmt: skip
 
 
 def _plain_arms(arms: pd.DataFrame, parts: pd.Series) -> dict[str, list[str]]:
@@ -102,7 +125,7 @@ def _plain_arms(arms: pd.DataFrame, parts: pd.Series) -> dict[str, list[str]]:
         found["clustering"] = [str(name) for name in arms.index[same]]
     if parts["start"] == "zero-shot" and parts["strategy"] not in (BASELINE, RANDOM):
         same = (arms["strategy"] == parts["strategy"]) & (arms["start"] != "zero-shot")
-        for part in ("pool", "weighting"):
+        for part in ("pool", "weighting", "labeler", "options"):
             same &= arms[part] == parts[part]
         found["zero-shot start"] = [str(name) for name in arms.index[same]][:1]
     return {what: names for what, names in found.items() if names}
@@ -116,10 +139,12 @@ def _ratio(
     if not (both > 0).all(axis=None) or both.empty:
         return []
     log = np.log(both)
-    estimate, p = paired_t(log[arm] - log[names].mean(axis=1))
+    plain = log[names].mean(axis=1)
+    estimate, p = paired_t(log[arm] - plain)
     values = {key: math.exp(getattr(estimate, key)) for key in ("low", "high")}
     return [{"row": row, "arm": arm, "what": what, "against": ", ".join(names), "cost": cost, "n": estimate.n,
-             "ratio": math.exp(estimate.mean), **values, "p": p}]  # fmt: skip
+             "ratio": math.exp(estimate.mean), **values, "p": p,
+             "mean": math.exp(log[arm].mean()), "against_mean": math.exp(plain.mean())}]  # fmt: skip
 
 
 def fits_with_problems(rounds: pd.DataFrame) -> list[str]:

@@ -15,18 +15,41 @@ from labelwise.analysis.compare import RANDOM
 from labelwise.analysis.results import in_order
 from labelwise.records import ACQUISITIONS, RUNS, Store
 
+ROLES = ("minority classes", "other classes")
+"""What classes are in a row whose seeds have different minority classes."""
 
-def class_shares(counts: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
+
+def class_shares(counts: pd.DataFrame, classes: list[str], started: pd.DataFrame) -> pd.DataFrame:
     """Return each class's share of the labelled set, mean over the seeds: index (row, arm, round), a column a class.
 
-    counts: as of `results.class_counts`. A class without labels has share 0; every line sums to 1.
+    In a row whose seeds have different minority classes a class is rare in one seed and not in another, and its mean
+    says nothing: there the columns ROLES hold the shares of each seed's own minority classes together and of the
+    others, and the classes NaN (elsewhere ROLES are NaN, or not there). counts: as of `results.class_counts`; started:
+    as of `results.runs`. A class without labels has share 0; every line sums to 1.
     """
-    keys = ["row", "arm", "seed", "round"]
     if counts.empty:
         nothing = pd.MultiIndex.from_arrays([[], [], []], names=["row", "arm", "round"])
         return pd.DataFrame(columns=classes, index=nothing)
-    bought = counts.set_index([*keys, "label"])["count"].unstack(fill_value=0, sort=False)
-    held = bought.reindex(columns=classes, fill_value=0).groupby(keys[:3], sort=False).cumsum()
+    rare = {(row, seed): frozenset(names) for row, seed, names in zip(
+        started["row"], started["seed"], started["minority"], strict=True)}  # fmt: skip
+    differs = {row: len({names for (other, _), names in rare.items() if other == row}) > 1 for row, _ in rare}
+    found = []
+    for row, part in counts.groupby("row", sort=False):
+        if differs.get(row):
+            roles = [
+                ROLES[label not in rare[row, seed]] for seed, label in zip(part["seed"], part["label"], strict=True)
+            ]
+            found.append(_shares(part.assign(label=roles), [*ROLES]))
+        else:
+            found.append(_shares(part, classes))
+    return pd.concat(found)
+
+
+def _shares(counts: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    keys = ["row", "arm", "seed", "round"]
+    summed = counts.groupby([*keys, "label"], sort=False)["count"].sum()
+    held = summed.unstack(fill_value=0, sort=False).reindex(columns=names, fill_value=0)
+    held = held.groupby(keys[:3], sort=False).cumsum()
     shares = held.div(held.sum(axis=1), axis=0)
     means = shares.groupby(["row", "arm", "round"], sort=False).mean()
     seeds = shares.groupby(["row", "arm", "round"], sort=False).size()

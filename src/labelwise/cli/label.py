@@ -57,13 +57,12 @@ def label(
     if suggest:
         _check_suggest(suggest, names)
     changes = _changes(budget, strategy, suggest, overlap, backbone, weights, seed)
-    beside = Path(os.path.abspath(folder))  # "." has no parent of its own
-    home = project or beside.parent / f"{beside.name}.labelwise"
     from labelwise.database import server_name
-    from labelwise.labelling.project import made_or_opened
+    from labelwise.labelling.project import home_of, made_or_opened
     from labelwise.labelling.server.address import LOOPBACK, bind
     from labelwise.labelling.server.serve import serve
 
+    home = project or home_of(folder)
     bind(allow_remote or LOOPBACK, port).close()  # a port that is taken leaves no folder behind
 
     def ready(address: str) -> None:

@@ -51,7 +51,7 @@ def next_batch(
     expected, low = min(expected, room), min(low, room)
     high = min(high, 1 - (now * tests + 1) / (tests + 2))  # with two made-up images: all right is no proof
     high = max(high, expected)
-    time = f", about {batch * seconds / 60:.1f} minutes," if seconds else ""
+    time = f", {_time(batch * seconds)}," if seconds else ""
     why = (
         f"The next {batch} labels{time} are expected to change the accuracy by {_points(expected)} points "
         f"(95 % interval {_points(low)} to {_points(high)})"
@@ -116,6 +116,10 @@ def _interval(
         sums += weights[side] * np.einsum("rd,dt,rt->r", rows, right[side], columns, optimize=True)
     low, high = np.quantile(sums, (0.025, 0.975))
     return expected, float(low), float(high)
+
+
+def _time(seconds: float) -> str:
+    return f"about {seconds:.0f} seconds" if seconds < 90 else f"about {seconds / 60:.0f} minutes"
 
 
 def _points(share: float) -> str:

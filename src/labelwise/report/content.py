@@ -66,25 +66,26 @@ def read(store: Store) -> Content:
     rounds = rounds_with_halves(store)
     whole = study.stop == "budget"
     runs = compare.per_run(rounds, whole)
+    started = results.runs(store)
     matches = matching.matches(rounds, whole)
     needed = matching.needed(matches)
     changed = changes(runs, "accuracy").query("n_pairs > 0")
     overlaps, scores = picks.patterns(store)
     return Content(
         study, {**found["data"], "classes": classes}, found["version"], found["created"], rounds,
-        results.runs(store), runs,
+        started, runs,
         verdict=judge(study, runs, needed, changed, ledger.fits_with_problems(rounds)),
         curves={metric: learning_curves(rounds, metric) for metric in METRICS},
         compared={column: compare.differences(runs, column).query("n_pairs > 0") for column in COMPARED},
         costs=compare.costs(runs),
-        shares=picks.class_shares(results.class_counts(store), classes),
+        shares=picks.class_shares(results.class_counts(store), classes, started),
         matches=matches,
         needed=needed,
         between=compare.between(runs, "accuracy").query("n_pairs > 0"),
         changes=changed,
         wins=win_matrix(rounds),
         ledger=ledger.ledger(rounds),
-        overheads=ledger.overheads(runs),
+        overheads=ledger.overheads(runs, rounds),
         prices=ledger.price_curves(rounds if study.prices != Prices() else rounds.iloc[:0], study.prices),
         overlaps=overlaps,
         scores=scores,

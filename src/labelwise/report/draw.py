@@ -10,7 +10,7 @@ import matplotlib.style
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from labelwise.analysis.picks import most_unequal
+from labelwise.analysis.picks import ROLES, most_unequal
 from labelwise.analysis.words import NAMES
 from labelwise.report import figures, match_figures
 from labelwise.report.content import Content
@@ -83,12 +83,15 @@ def _picks(content: Content, row: str, group: Group, title: str, styles: Styles)
         yield "scores", "Scores of the picks, by round", figures.scores_figure(title, own, styles)
     shares = content.shares[content.shares.index.isin([row], level="row")]
     shares = shares[shares.index.isin(group.labels, level="arm")].rename(index=group.labels, level="arm")
+    shares = shares.dropna(axis=1, how="all")  # classes, or their roles
     if shares.empty:
         return
     shown = most_unequal(shares, CLASSES_SHOWN)
     curves = group.own(content.curves["accuracy"], row)
     labels = dict(zip(zip(curves["arm"], curves["round"], strict=True), curves["labels"], strict=True))
     caption = "Share of each class in the labelled set"
-    if len(shown) < len(content.data["classes"]):
+    if set(shown) <= set(ROLES):
+        caption = "Share of each seed's own minority classes, together, in the labelled set"
+    elif len(shown) < len(content.data["classes"]):
         caption += f" ({len(shown)} of {len(content.data['classes']):,} classes: those on which the arms differ most)"
     yield "classes", caption, figures.classes_figure(title, shares, labels, shown)

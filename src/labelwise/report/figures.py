@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from labelwise.analysis.compare import RANDOM, SECONDS
 from labelwise.analysis.results import dicts
 from labelwise.analysis.words import NAMES, SHARES, seconds
+from labelwise.report.limits import possible
 from labelwise.report.style import INK, MUTED, SERIES, WIDTH, ArmStyle, plain
 from labelwise.strategies import BASELINE
 
@@ -21,30 +22,49 @@ Styles = dict[str, ArmStyle]
 PHASES = dict(zip(SECONDS, ("training", "scoring", "selection", "evaluation", "zero-shot labels"), strict=True))
 
 
-def curves_figure(row: str, curves: pd.DataFrame, metric: str, styles: Styles) -> Figure:
+def curves_figure(row: str, curves: pd.DataFrame, metric: str, styles: Styles, along: str = "labels") -> Figure:
     """Draw a row's learning curves: mean and 95 % band over seeds; an arm of one round is a point and a line.
 
-    curves: as of `learning_curves`, of this row.
+    More strategies than there are colours are drawn in several panels. curves: as of `learning_curves`, of this row;
+    along: what their `labels` are.
     """
-    names = [plain(str(arm), 48) for arm in dict.fromkeys(curves["arm"])]
-    figure = Figure(figsize=(WIDTH, 2.45 + legend_height(names)), layout="constrained")
-    axes = figure.subplots()
-    scale = 100.0 if metric in SHARES else 1.0
-    for arm, part in curves.groupby("arm", sort=False):
-        style = styles[str(arm)]
-        labels, mean = part["labels"].to_numpy(), part["mean"].to_numpy() * scale
-        low, high = part["low"].to_numpy() * scale, part["high"].to_numpy() * scale
-        if len(part) == 1:
-            _point(axes, labels[0], mean[0], low[0], high[0], style, plain(str(arm), 48))
-        else:
-            axes.plot(labels, mean, color=style.color, ls=style.dash, marker=style.marker, ms=3.5,
-                      markevery=[len(part) - 1], label=plain(str(arm), 48))  # fmt: skip
-            axes.fill_between(labels, low, high, color=style.color, alpha=0.13, lw=0)
-    axes.set(xlabel="labels", ylabel=f"{NAMES[metric]}{', %' if scale > 1 else ''}", title=f"Row {row}")
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    add_legend(figure, axes, names)
+    panels = _panels(list(dict.fromkeys(map(str, curves["arm"]))), styles)
+    heights = [2.2 + legend_height([plain(arm, 48) for arm in arms]) for arms in panels]
+    figure = Figure(figsize=(WIDTH, 0.25 + sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    drawn = [part.subplots() for part in parts]
+    for i, (part, axes, arms) in enumerate(zip(parts, drawn, panels, strict=True)):
+        for arm in arms:
+            _curve(axes, curves[curves["arm"] == arm], metric, styles[arm], plain(arm, 48))
+        if i:
+            axes.sharey(drawn[0])
+        axes.set(xlabel=along, ylabel=f"{NAMES[metric]}{', %' if metric in SHARES else ''}")
+        axes.set_title(f"Row {row}" + (f" ({i + 1} of {len(panels)})" if len(panels) > 1 else ""))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+        add_legend(part, axes, [plain(arm, 48) for arm in arms])
     return figure
+
+
+def _panels(arms: list[str], styles: Styles) -> list[list[str]]:
+    """Return which arms share a panel: no two with one colour, and the baselines and random in every one."""
+    always = [arm for arm in arms if styles[arm].color in (INK, MUTED)]
+    others = [arm for arm in arms if arm not in always]
+    count = max(1, math.ceil(len(others) / len(SERIES)))
+    size = max(1, math.ceil(len(others) / count))
+    return [[*always, *others[i : i + size]] for i in range(0, max(1, len(others)), size)]
+
+
+def _curve(axes: Axes, curve: pd.DataFrame, metric: str, style: ArmStyle, label: str) -> None:
+    scale = 100.0 if metric in SHARES else 1.0
+    labels, mean = curve["labels"].to_numpy(), curve["mean"].to_numpy() * scale
+    low, high = (possible(curve[end].to_numpy(), metric) * scale for end in ("low", "high"))
+    if len(curve) == 1:
+        _point(axes, labels[0], mean[0], low[0], high[0], style, label)
+        return
+    axes.plot(labels, mean, color=style.color, ls=style.dash, marker=style.marker, ms=3.5,
+              markevery=[len(curve) - 1], label=label)  # fmt: skip
+    axes.fill_between(labels, low, high, color=style.color, alpha=0.13, lw=0)
 
 
 def _point(axes: Axes, x: float, mean: float, low: float, high: float, style: ArmStyle, label: str) -> None:
@@ -173,7 +193,7 @@ def _legend_columns(names: list[str]) -> int:
     return 3 if longest < 14 else 2 if longest < 24 else 1
 
 
-def add_legend(figure: Figure, axes: Axes, order: list[str] | None = None) -> None:
+def add_legend(figure: FigureBase, axes: Axes, order: list[str] | None = None) -> None:
     """Set the legend below the axes, line by line in the order of `order`, in as many columns as fit."""
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     names = [name for name in order if name in handles] if order else list(handles)

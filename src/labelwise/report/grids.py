@@ -11,7 +11,7 @@ from labelwise.analysis.results import dicts
 from labelwise.analysis.words import change, interval, number, percent
 from labelwise.config import Arm
 from labelwise.report.content import Content
-from labelwise.report.tables import Cell, Table
+from labelwise.report.tables import WIDE, Cell, Table
 from labelwise.strategies import BASELINE
 
 MARK = {"higher": "▲ ", "lower": "▼ ", "similar": "≈ ", "fewer": "▼ ", "more": "▲ "}
@@ -36,6 +36,8 @@ def _grid(content: Content, own: dict[tuple[str, str], dict[str, Any]], head: st
     arms = [(study.arm_name(arm), arm) for arm in study.arms if arm.strategy != BASELINE]
     arms.sort(key=lambda one: one[1].strategy != RANDOM)  # the control first
     columns = list(dict.fromkeys(short(study, name) for name, _ in arms))
+    if len(columns) + 2 > WIDE:
+        return _by_arm(content.rows, arms, own, head, reference, cell)
     groups = list(dict.fromkeys((arm.start, arm.pool, arm.weighting) for _, arm in arms))
     rows = []
     for row in content.rows:
@@ -49,6 +51,25 @@ def _grid(content: Content, own: dict[tuple[str, str], dict[str, Any]], head: st
                 ]
                 rows.append([Cell(row, _group(arms, group)), Cell(reference(there[0])), *cells])
     return Table(["row", head, *columns], rows, 1)
+
+
+def _by_arm(
+    study_rows: list[str], arms: list[tuple[str, Arm]], own: dict[tuple[str, str], dict[str, Any]], head: str,
+    reference: Any, cell: Any,
+) -> Table:  # fmt: skip
+    """Return the grid of many strategies: a line an arm, a column a row of the study; first what they are held to."""
+    references: dict[tuple[str, ...], list[Cell]] = {}
+    lines = []
+    for name, arm in arms:
+        found = [own.get((row, name)) for row in study_rows]
+        if any(found):
+            against = [Cell(reference(one)) if one else Cell("–") for one in found]
+            weights = "class weights" if arm.weighting == "inverse" else "no class weights"
+            references.setdefault(tuple(one.text for one in against), [Cell(head, weights), *against])
+            lines.append([Cell(name), *[cell(one) if one else Cell("–", kind="open") for one in found]])
+    several = len({line[0].small for line in references.values()}) > 1
+    heads = [line if several else [Cell(head), *line[1:]] for line in references.values()]
+    return Table(["", *study_rows], [*heads, *lines], 1)
 
 
 def _group(arms: list[tuple[str, Arm]], group: tuple[str | None, ...]) -> str:

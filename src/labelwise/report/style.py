@@ -47,21 +47,24 @@ class ArmStyle:
 
 
 def arm_styles(study: Study) -> dict[str, ArmStyle]:
-    """Return each arm's style by its label within a group: baselines in ink, random in grey, strategies in colours.
+    """Return each arm's style: baselines in ink, random in grey, strategies in colours.
 
-    An arm that differs in pool or weighting alone has the same style, in another figure.
+    By its label within a group, and by its whole name: arms that differ in pool or weighting alone share the label's
+    style, for they stand in different figures, but not the whole name's, for figures of all groups at once.
     """
     styles: dict[str, ArmStyle] = {}
     taken: dict[str, int] = {}
-    labels = {name: label for group in groups(study) for name, label in group.labels.items()}
-    for arm in study.arms:
-        if labels[study.arm_name(arm)] in styles:
+    labels = [(label, name) for group in groups(study) for name, label in group.labels.items()]
+    strategies = {study.arm_name(arm): arm.strategy for arm in study.arms}
+    whole = [(name, name) for name in strategies]
+    for shown, name in [*labels, *whole]:
+        if shown in styles:
             continue
-        kind = arm.strategy if arm.strategy in (BASELINE, RANDOM) else "strategy"
+        kind = strategies[name] if strategies[name] in (BASELINE, RANDOM) else "strategy"
         i = taken[kind] = taken.get(kind, -1) + 1
         color = {BASELINE: INK, RANDOM: MUTED}.get(kind, SERIES[i % len(SERIES)])
         turn = i // len(SERIES) if kind == "strategy" else i + 1
-        styles[labels[study.arm_name(arm)]] = ArmStyle(color, DASHES[turn % len(DASHES)], MARKERS[i % len(MARKERS)])
+        styles[shown] = ArmStyle(color, DASHES[turn % len(DASHES)], MARKERS[i % len(MARKERS)])
     return styles
 
 

@@ -13,9 +13,12 @@ from labelwise.analysis.compare import COSTS, means
 from labelwise.analysis.ledger import OVERHEADS
 from labelwise.analysis.results import dicts
 from labelwise.analysis.verdict import oracle_assisted
-from labelwise.analysis.words import NAMES, change, interval, number, p_value, percent, unit
+from labelwise.analysis.words import NAMES, change, interval, number, p_value, percent, seconds, unit
 from labelwise.report.content import COMPARED, Content
+from labelwise.report.limits import possible
 
+WIDE = 8
+"""Columns; a table with more of them is turned or set smaller."""
 LOWER_IS_BETTER = ("loss", "seconds")
 SUMMARISED = ("accuracy", "macro_f1", "loss", "ece", "area", "seconds_train", "seconds")
 HEADS = {
@@ -44,6 +47,19 @@ class Table:
     rows: list[list[Cell]]
     text: int = 2
 
+    @property
+    def wide(self) -> bool:
+        """Whether it may be wider than a page, and needs smaller type in print."""
+        return len(self.head) > WIDE
+
+    def turned(self) -> Table:
+        """Return a wide table with its lines as columns, where that is narrower; the first column stays the names'."""
+        if not self.wide or len(self.rows) >= len(self.head) - 1:
+            return self
+        heads = [", ".join(text for text in (row[0].text, row[0].small) if text) for row in self.rows]
+        lines = [[Cell(name), *[row[i] for row in self.rows]] for i, name in enumerate(self.head)]
+        return Table(["", *heads], lines[1:], 1)
+
 
 def at_budget(content: Content) -> Table:
     """Return every arm's metrics at N: mean, and the 95 % interval below it."""
@@ -66,15 +82,15 @@ def at_budget(content: Content) -> Table:
 def oracle_note(content: Content, arm: str) -> str:
     """Return what to write below an arm's name if it reads hidden labels."""
     found = oracle_assisted(content.study, arm)
-    return {
-        "whole sample": "oracle-assisted",
-        "initial labels": "oracle-assisted start",
-        "its pool": "oracle-assisted pool",
-    }.get(found, "")
+    own = next(one for one in content.study.arms if content.study.arm_name(one) == arm)
+    both = "oracle-assisted start" + (" and pool" if own.pool == "subset" else "")
+    notes = {"whole sample": "oracle-assisted", "initial labels": both, "its pool": "oracle-assisted pool"}
+    return notes.get(found, "")
 
 
 def _mean(found: dict[str, Any], column: str) -> Cell:
-    return Cell(number(found["mean"], column), interval(found["low"], found["high"], column).strip())
+    low, high = (float(possible(found[end], column)) for end in ("low", "high"))
+    return Cell(number(found["mean"], column), interval(low, high, column).strip())
 
 
 def differences(content: Content) -> Table:
@@ -187,33 +203,37 @@ def pairs(compared: pd.DataFrame) -> Table:
 
 
 def overheads(content: Content) -> Table:
-    """Return what clustering and zero-shot starts add to a run, as ratios."""
+    """Return what clustering and zero-shot starts add to a run, as ratios; of selection, the seconds too."""
     rows = []
     for key, part in content.overheads.groupby(["row", "arm", "what", "against"], sort=False):
         by = {one["cost"]: one for one in dicts(part)}
         cells = [_times(by.get(cost)) for cost in OVERHEADS]
         rows.append([*[Cell(str(text)) for text in key], *cells, Cell(str(max(part["n"])))])
-    head = ["row", "arm", "what", "against", "training, scoring, selection", "training alone", "images forward",
-            "images backward", "epochs", "pairs"]  # fmt: skip
+    head = ["row", "arm", "what", "against", "training, scoring, selection", "training alone",
+            "selection alone", "images forward", "images backward", "epochs", "pairs"]  # fmt: skip
     return Table(head, rows, 4)
 
 
 def _times(one: dict[str, Any] | None) -> Cell:
     if one is None:
         return Cell("–")
-    between = "" if math.isnan(one["low"]) else f"[{one['low']:.2f}, {one['high']:.2f}]"
-    return Cell(f"{one['ratio']:.2f}", between)
+    lines = [] if math.isnan(one["low"]) else [f"[{one['low']:.2f}, {one['high']:.2f}]"]
+    if one["cost"] == "seconds_select":
+        lines.append(f"{seconds(one['mean'])} s against {seconds(one['against_mean'])} s")
+    return Cell(f"{one['ratio']:.2f}", "\n".join(lines))
 
 
 def account(content: Content) -> Table:
     """Return the whole study's ledger, finished runs or not."""
-    columns = [c for c in ("runs", "rounds", *COSTS) if content.ledger[c].any()]
+    after = COSTS.index("seconds_score") + 1
+    kinds = ("runs", "rounds", *COSTS[:after], "seconds_once", *COSTS[after:])
+    columns = [c for c in kinds if content.ledger[c].any()]
     rows = [
         [Cell(line["row"] or "all rows"), *[Cell(number(line[column], column)) for column in columns]]
         for line in dicts(content.ledger)
     ]
-    heads = {**HEADS, "runs": "runs", "rounds": "rounds"}
-    return Table(["row", *[heads[column] for column in columns]], rows, 1)
+    heads = {**HEADS, "runs": "runs", "rounds": "rounds", "seconds_once": "of it embedding"}
+    return Table(["row", *[heads[column] for column in columns]], rows, 1).turned()
 
 
 def write_tables(content: Content, folder: Path) -> list[str]:

@@ -61,8 +61,8 @@ def section(store: Store, content: Content, folder: Path) -> list[Section]:
             if len(own):
                 caption = f"Confidence and accuracy of {card['title']}, row {row}"
                 figures.append(drawn(_confidence_figure(row, own), folder, file_name("confidence", row), caption))
-            curve = curves_figure(row, bought[bought["row"] == row], "accuracy", arm_styles(content.study))
-            curve.axes[0].set_xlabel("labels bought")
+            own = bought[bought["row"] == row]
+            curve = curves_figure(row, own, "accuracy", arm_styles(content.study), along="labels bought")
             figures.append(drawn(curve, folder, file_name("bought", row), f"Accuracy against labels bought, row {row}"))
     return [Section("pseudo", f"Labels from {card['title']}", lines, tables, figures)]
 

@@ -133,7 +133,7 @@ def _event(board: Board, answer: Answer, image: Image, purpose: str) -> Event:
 def _holds(board: Board, event: Event) -> bool | None:
     """Return None for an event that says something new; else whether the project has something newer and different."""
     assert event.image is not None
-    now = board.answers(event.image).get(event.annotator)
+    now = board.answers(event.image).get(board.person(event.annotator))
     if now is None:
         return None
     if (now.kind, None if now.klass is None else board.resolved(now.klass)) == (event.kind, event.klass):

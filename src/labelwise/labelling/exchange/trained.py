@@ -93,7 +93,7 @@ def folder_images(root: Path, progress: Progress) -> tuple[ImageSet, Inspection,
     """Return a folder's readable images, what was found, and why others are left out. Errors: InputError for none."""
     if not root.is_dir():
         raise InputError(f"{root} is no folder; give the folder that holds the images")
-    listed = scan(root, root / ".labelwise")
+    listed = scan(root)
     found = [f for f in listed if not f.problem]
 
     def blob(index: int) -> bytes:
