@@ -21,7 +21,7 @@ from labelwise.labelling.exchange import FORMATS, Job, export
 from labelwise.labelling.exchange.folders import CLASSES, Names, safe_name
 from labelwise.labelling.exchange.pictures import clean
 from labelwise.labelling.exchange.sheet import COLUMNS, guarded, unguarded
-from labelwise.labelling.exchange.trained import Trained
+from labelwise.labelling.exchange.trained import Trained, training_labels
 from labelwise.labelling.store import Image as Stored
 from pictures import encoded, picture
 
@@ -202,6 +202,20 @@ def test_links_lead_to_the_originals(tmp_path: Path) -> None:
     note = export(Job(project.snapshot()), "links", tmp_path / "second")
     assert "5 links" in note
     assert "a.jpg (there is no such file in the folder)" in note
+
+
+def test_what_looks_like_a_test_image_is_on_neither_side(tmp_path: Path) -> None:
+    project = photos(tmp_path / "photos")
+    for number in (1, 4):  # a.jpg, of the test slice, and turned.jpg, which looks like it
+        project.images[number - 1] = dataclasses.replace(project.images[number - 1], grp=1)
+    snapshot = project.snapshot(test=[1, 5])
+    note = export(Job(snapshot), "folder", tmp_path / "out")
+    assert note.startswith(
+        "5 pictures without metadata; 1 labelled images were left out: turned.jpg (looks like a test"
+    )
+    assert not list((tmp_path / "out").rglob("turned*"))
+    assert 3 not in training_labels(snapshot)[0]
+    assert 3 in training_labels(project.snapshot(test=[5]))[0]
 
 
 def test_changed_pictures_are_left_out_and_named(tmp_path: Path) -> None:

@@ -102,14 +102,18 @@ class Labelled:
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
     def images(self) -> list[tuple[Image, str, str]]:
-        """Return (image, class, test or train) of every image with a label, in the order of their paths."""
-        board = self.snapshot.board
-        test = set(self.snapshot.test)
-        found = [image for image in self.snapshot.images if image.id in board.labels]
-        return [
-            (image, board.names[board.labels[image.id]], "test" if image.id in test else "train")
-            for image in sorted(found, key=lambda image: image.path)
+        """Return (image, class, test or train) of every image with a label, in the order of their paths.
+
+        A near-duplicate of a test image would be trained on and tested at once: it is left out.
+        """
+        board, side = self.snapshot.board, self.snapshot.side
+        labelled = [image for image in self.snapshot.images if image.id in board.labels]
+        found = [
+            (image, board.names[board.labels[image.id]], side(image.id))
+            for image in sorted(labelled, key=lambda image: image.path)
         ]
+        self.left_out += [(image.path, "looks like a test image") for image, _, side in found if not side]
+        return [one for one in found if one[2]]
 
     def cleaned(self) -> Iterator[tuple[Image, str, str, bytes, str]]:
         """Yield (image, class, side, clean picture, extension); what cannot be read is left out."""

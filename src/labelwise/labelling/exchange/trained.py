@@ -127,16 +127,15 @@ def fit(
 
 
 def training_labels(snapshot: Snapshot) -> tuple[Indices, Labels]:
-    """Return the rows (id - 1) and classes 0..K-1 of the labels outside of the test slice, by row.
+    """Return the rows (id - 1) and classes 0..K-1 of the labels on the training side, by row.
 
     Errors: InputError where these are of fewer than two classes, or of images that nobody has read yet.
     """
     numbers = {klass: k for k, klass in enumerate(snapshot.board.classes)}
-    test = set(snapshot.test)
     unread = sum(image.status == "new" and image.id in snapshot.board.labels for image in snapshot.images)
     if unread:
         raise InputError(f"{unread:,} labelled images are not read yet; {OPEN_THE_PAGE}")
-    usable = {image.id for image in snapshot.images if image.status == "ok"} - test
+    usable = {image.id for image in snapshot.images if image.status == "ok" and snapshot.side(image.id) == "train"}
     given = sorted((i, numbers[klass]) for i, klass in snapshot.board.labels.items() if i in usable)
     if len({k for _, k in given}) < 2:
         raise InputError(
