@@ -15,11 +15,14 @@ import pytest
 import fake
 from labelwise.config import Study
 from labelwise.records import reading
+from labelwise.report import content as contents
 from labelwise.report import published, write_report
 from labelwise.report.figures import plain
+from labelwise.report.grids import accuracy_grid, labels_cell, labels_grid
 from labelwise.report.groups import groups
 from labelwise.report.pictures import pictures
 from labelwise.report.svg import inline
+from labelwise.report.tables import Cell
 from labelwise.study.executor import run_study
 from synthetic import make_store
 
@@ -296,3 +299,20 @@ def test_inline_drawing_takes_the_pages_colours_and_its_own_ids() -> None:
     assert "fill: var(--series-0)" in found
     assert 'aria-label="what it shows"' in found
     assert "axes" not in found
+
+
+def test_the_grids_keep_annotators_apart(tmp_path: Path) -> None:
+    arms: list[Any] = [{"strategy": name, "labeler": labeler} for labeler in ("truth", {"kind": "error", "rate": "30%"})
+                       for name in ("stratified", "random", "margin")]  # fmt: skip
+    content = contents.read(make_store(tmp_path, study(sizes=["3%"], arms=arms)))
+    for grid in (accuracy_grid(content), labels_grid(content)):
+        assert grid is not None
+        assert [row[0].small for row in grid.rows] == ["labeler: truth", "labeler: error 30%"]
+        assert all(cell.text for row in grid.rows for cell in row)
+
+
+def test_n_at_most_is_no_more_than_n() -> None:
+    one = {"n": 10, "reached": 3, "within": True, "labels": 1300.0, "budget": 1300.0, "reduction": 0.0, "low": 0.0,
+           "high": 0.0, "call": "no difference shown"}  # fmt: skip
+    assert labels_cell(one) == Cell("1,300", "N at most, earlier in 3 of 10", "open")
+    assert labels_cell({**one, "within": False, "labels": 1400.0}).text == "> 1,300"

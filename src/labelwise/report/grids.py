@@ -38,18 +38,18 @@ def _grid(content: Content, own: dict[tuple[str, str], dict[str, Any]], head: st
     columns = list(dict.fromkeys(short(study, name) for name, _ in arms))
     if len(columns) + 2 > WIDE:
         return _by_arm(content.rows, arms, own, head, reference, cell)
-    groups = list(dict.fromkeys((arm.start, arm.pool, arm.weighting) for _, arm in arms))
+    parts = {name: _parts(content, arm) for name, arm in arms}
+    groups = list(dict.fromkeys(parts.values()))
     rows = []
     for row in content.rows:
         for group in groups:
-            members = {short(study, name): own.get((row, name)) for name, arm in arms
-                       if (arm.start, arm.pool, arm.weighting) == group}  # fmt: skip
+            members = {short(study, name): own.get((row, name)) for name, _ in arms if parts[name] == group}
             there = [found for found in members.values() if found]
             if there:
                 cells = [
                     cell(found) if (found := members.get(column)) else Cell("–", kind="open") for column in columns
                 ]
-                rows.append([Cell(row, _group(arms, group)), Cell(reference(there[0])), *cells])
+                rows.append([Cell(row, _group(groups, group)), Cell(reference(there[0])), *cells])
     return Table(["row", head, *columns], rows, 1)
 
 
@@ -72,10 +72,16 @@ def _by_arm(
     return Table(["", *study_rows], [*heads, *lines], 1)
 
 
-def _group(arms: list[tuple[str, Arm]], group: tuple[str | None, ...]) -> str:
+def _parts(content: Content, arm: Arm) -> tuple[str, str, str, str]:
+    labeler = (arm.labeler or content.study.labeler).name
+    return str(arm.start), str(arm.pool), str(arm.weighting), labeler
+
+
+def _group(groups: list[tuple[str, str, str, str]], group: tuple[str, str, str, str]) -> str:
     """Return the parts of a group in which the study's arms differ."""
-    several = [len({getattr(arm, part) for _, arm in arms}) > 1 for part in ("start", "pool", "weighting")]
-    named = (f"start: {group[0]}", f"{group[1]} pool", "class weights" if group[2] == "inverse" else "no class weights")
+    several = [len(set(values)) > 1 for values in zip(*groups, strict=True)]
+    weights = "class weights" if group[2] == "inverse" else "no class weights"
+    named = (f"start: {group[0]}", f"{group[1]} pool", weights, f"labeler: {group[3]}")
     return ", ".join(text for text, differs in zip(named, several, strict=True) if differs)
 
 
@@ -93,7 +99,9 @@ def _difference(comparison: dict[str, Any]) -> Cell:
 def labels_cell(one: dict[str, Any]) -> Cell:
     """Return an arm's labels and their reduction. one: a row of `matching.needed`."""
     reached, n = int(one["reached"]), int(one["n"])
-    never = f"reached in {reached} of {n}" if reached < n else ""
+    never = f"matches in {reached} of {n}" if reached < n else ""
+    if one["within"] and one["reduction"] <= 0:
+        return Cell(number(one["budget"], "labels"), f"N at most, earlier in {reached} of {n}", "open")
     if not reached or math.isnan(one["labels"]) or (never and one["labels"] > one["budget"]):
         return Cell(f"> {number(one['budget'], 'labels')}", never, "open")
     reduction = f"{percent(abs(one['reduction']))} % {'fewer' if one['reduction'] >= 0 else 'more'}"
