@@ -63,15 +63,16 @@ def test_equal_results_stand_once_and_two_parts_are_no_pair() -> None:
 
 def test_the_words_name_the_change_and_its_size() -> None:
     (line,) = said(changes(some({"truth": TRUE, "error": WRONG}, "labeler"), "accuracy"))
-    assert line.startswith("Labeler: error against truth, 2 comparisons at equal labels: row 3%, random -4.0 points [")
-    assert "row 3%, margin -2.3 points [" in line
-    assert "Beyond what it does to random: row 3%, margin +1.7 points [" in line
+    head = "Labeler: error against truth, row 3%, 2 comparisons at equal labels: random -4.0 points ["
+    assert line.startswith(head)
+    assert "; margin -2.3 points [" in line
+    assert "Beyond what it does to random: margin +1.7 points [" in line
     many = {f"s{i}": [0.7 + i / 100 + j / 1000 * (i % 3 - 1) for j in range(4)] for i in range(10)}
     lower = {name: [value - 0.02 - j / 1e4 for j, value in enumerate(column)] for name, column in many.items()}
     (line,) = said(changes(some({"stratified": many, "random": lower}, "start"), "accuracy"))
     assert line == (
-        "Start: random against stratified, 10 comparisons at equal labels: higher accuracy in none; lower accuracy in "
-        "10; no difference shown in none (median -2.0 points, -2.0 to -2.0)."
+        "Start: random against stratified, row 3%, 10 comparisons at equal labels: higher accuracy in none; lower "
+        "accuracy in 10; no difference shown in none (median -2.0 points, -2.0 to -2.0)."
     )
     assert said(changes(some({"truth": {"random": [0.7]}, "error": {"random": [0.6]}}, "labeler"), "accuracy")) == []
 

@@ -85,7 +85,8 @@ def said(found: pd.DataFrame) -> list[str]:
     lines = []
     tested = found[found["n_pairs"] > 1]
     for (part, value, other), group in tested.groupby(["against", "value", "other"], sort=False):
-        head = f"{CHANGED[str(part)]}: {value} against {other}, {count(len(group), 'comparison')} at equal labels"
+        row = "" if _rows(group) else f"row {group['row'].iloc[0]}, "
+        head = f"{CHANGED[str(part)]}: {value} against {other}, {row}{count(len(group), 'comparison')} at equal labels"
         lines.append(f"{head[0].upper()}{head[1:]}: {_told(group)}.{_beyond_random(group)}")
     return lines
 
@@ -122,7 +123,13 @@ def _beyond_random(group: pd.DataFrame) -> str:
 def _where(one: dict[str, Any], group: pd.DataFrame) -> str:
     """Return `row 3%, margin`, with the arm's whole name where a strategy stands several times in a row."""
     several = (group["row"] == one["row"]) & (group["strategy"] == one["strategy"])
-    return f"row {one['row']}, {one['arm'] if several.sum() > 1 else one['strategy']}"
+    name = one["arm"] if several.sum() > 1 else one["strategy"]
+    return f"row {one['row']}, {name}" if _rows(group) else str(name)
+
+
+def _rows(group: pd.DataFrame) -> bool:
+    """Return whether there are several rows, which then stand beside each arm; else the one stands in front."""
+    return group["row"].nunique() > 1
 
 
 def _effect(one: dict[str, Any], prefix: str) -> str:
