@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from labelwise.config import Study, canonical
+from labelwise.config import Study, canonical, digest
 from labelwise.labelers import LabelEvents
 from labelwise.loop import Round, Test
 from labelwise.metrics import evaluate
@@ -87,7 +87,7 @@ def _add_run(store: Store, run: dict[str, Any], sizes: list[int], truth: Any, co
         done = Round(
             number, int(labels), int(labels), 0, 0, FitCost(0.5 + number, 3, 100, 50), 0.0,
             Test(evaluate(probs, truth), probs.astype(np.float16), 0.1, 0), 0.2, 0, 0.3,
-            Preparation(1.0, 0.5, 1000) if number == 0 else Preparation(), picks, f"{run['id']} {number}",
+            Preparation(1.0, 0.5, 1000) if number == 0 else Preparation(), picks, digest(f"{run['id']} {number}"),
             {"chosen": {"penalty": 0.1 if int(run["seed"]) else 0.03}}, 100.0,
         )  # fmt: skip
         store.add_round(run, done, answers[0] if number == 0 else None, following)

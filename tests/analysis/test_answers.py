@@ -48,11 +48,13 @@ def test_where_a_strategy_needs_fewer_than_random_the_saving_is_its_own() -> Non
     fewer, more = {"control_call": "fewer", "control_ratio": 0.9}, {"control_call": "more", "control_ratio": 1.2}
     line = said(one("random"), one("margin", **fewer), one("entropy", **more))[1]
     assert line.endswith(
-        "Margin (0.90 times) needs fewer than random: that part of the saving is the strategy's own, the rest the "
-        "pool's; entropy (1.20 times) needs more than random."
+        "Margin (0.90 times) needs fewer than random: part of the saving is the strategy's own, the rest the pool's; "
+        "entropy (1.20 times) needs more than random."
     )
     alone = said(one("random", call="no difference shown"), one("margin", **fewer))[1]
-    assert alone.endswith("Margin (0.90 times) needs fewer than random: that saving is the strategy's own.")
+    assert alone.endswith(
+        "Margin (0.90 times) needs fewer than random: at least part of the saving is the strategy's own."
+    )
     unsure = said(one("random"), one("margin", **fewer, call="no difference shown"))[1]
     assert unsure.endswith("Margin (0.90 times) needs fewer than random.")
     bounds = said(one("random"), one("margin", control_call="fewer", control_ratio=math.nan))[1]
@@ -79,6 +81,15 @@ def test_a_study_that_stops_at_the_baseline_has_the_oracles_estimate_only() -> N
     lines = labels_to_match(study, pd.DataFrame([one("margin", rule="oracle stopping")]))
     assert "an honest estimate is not possible" in lines[0]
     assert len(lines) == 2
+
+
+def test_inside_the_subset_no_pool_saves() -> None:
+    inside = {"within": True, "control_call": "fewer", "control_ratio": 0.9}
+    line = said(one("random", within=True), one("margin", **inside))[1]
+    assert "at least part of the saving is the strategy's own" in line
+    assert line.endswith("Every run here ends with the baseline's own labels, so that it needs N at most.")
+    same = said(one("random", within=True), one("margin", within=True))[1]
+    assert "random saves too, and no difference to it is shown." in same
 
 
 def test_too_few_seeds_for_a_sign_test_are_said() -> None:
@@ -119,8 +130,10 @@ def test_arms_are_held_against_random_of_the_same_annotators() -> None:
      "needs 650 (50 % fewer, 95 % interval open to 57; matches in 4 of 5 seeds, else counted as more)"),
     ({"reached": 4, "half": 1, "within": True}, "needs 650 (50 % fewer, 95 % interval 45 to 57; matches in 4 of 5 "
      "seeds, in 1 more on one half of the test set, else counted as more)"),
-    ({"reached": 1, "within": True, "labels": 1300.0, "reduction": 0.0},
-     "needs N (earlier it matches in 1 of 5 seeds)"),
+    ({"reached": 1, "within": True, "labels": 1300.0, "reduction": 0.0, "low": 0.0, "high": 0.364, "call": "none"},
+     "shows no saving, N at most (95 % interval 0 to 36 % fewer; earlier it matches in 1 of 5 seeds)"),
+    ({"reached": 2, "labels": 1500.0, "call": "more"},
+     "needs more than N on average (matches in 2 of 5 seeds): more than N is shown"),
     ({"reached": 0, "half": 3, "rule": "oracle stopping", "labels": math.nan}, "matches in none of 5 seeds"),
     ({"low": math.nan, "high": math.nan}, "needs 650 (50 % fewer)"),
     ({"labels": 1400.0, "reduction": -0.08, "low": -0.2, "high": 0.1},

@@ -82,6 +82,16 @@ def test_bounds_alone_are_told_by_the_sign_test(n: int, below: int) -> None:
     assert math.isnan(open_sign.mean)
 
 
+def test_what_is_zero_has_no_sign() -> None:
+    ties, p = censored_mean([0.0] * 9 + [-0.5], [0.0] * 9 + [INF])
+    assert math.isnan(p)
+    assert ties.n == 10
+    _, p = censored_mean([0.0] * 4, [0.0] * 4)
+    assert math.isnan(p)
+    same, p = censored_mean([-2.3] * 10, [-2.3] * 10)  # ten seeds that stop at the same labels
+    assert (same.mean, p) == (pytest.approx(-2.3), pytest.approx(scipy.stats.binomtest(10, 10).pvalue))
+
+
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     covered = []

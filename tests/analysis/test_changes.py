@@ -21,7 +21,7 @@ def some(accuracies: dict[str, dict[str, list[float]]], part: str) -> pd.DataFra
     usual: dict[str, Any] = {"start": "stratified", "pool": "full", "weighting": "none", "labeler": "truth"}
     return pd.DataFrame([
         {"row": "3%", "arm": f"{strategy} {value}", "strategy": strategy, "options": "{}", "seed": seed,
-         "accuracy": accuracy, **usual, part: value}
+         "accuracy": accuracy, "fit_key": f"{strategy} {value} {seed}", **usual, part: value}
         for value, arms in accuracies.items() for strategy, column in arms.items()
         for seed, accuracy in enumerate(column)
     ])  # fmt: skip
@@ -54,8 +54,11 @@ def test_what_it_does_beyond_random_is_a_difference_of_differences() -> None:
 def test_equal_results_stand_once_and_two_parts_are_no_pair() -> None:
     same = {"stratified": TRUE["random"], "random": TRUE["random"], "margin": TRUE["random"]}
     worse = dict.fromkeys(same, WRONG["random"])
-    found = changes(some({"none": same, "inverse": worse}, "weighting"), "accuracy")
-    assert len(found) == 1
+    frame = some({"none": same, "inverse": worse}, "weighting")
+    assert len(changes(frame, "accuracy")) == 3  # equal accuracies alone are chance
+    equal = frame.assign(fit_key=frame["weighting"] + frame["seed"].astype(str))
+    assert len(changes(equal, "accuracy")) == 1
+    assert len(changes(equal.iloc[:-1], "accuracy")) == 1  # unfinished
     other = some({"none": TRUE}, "weighting")
     both = pd.concat([other, some({"inverse": WRONG}, "weighting").assign(pool="subset")])
     assert changes(both, "accuracy").empty

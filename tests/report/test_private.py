@@ -33,6 +33,21 @@ def test_no_path_of_a_file_that_answers_is_shown() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("weights", ["/home/anna/smith.ckpt", "smith.bin", "/home/anna/smith"])
+def test_weights_of_ones_own_are_not_named(weights: str, tmp_path: Path) -> None:
+    values = {"sizes": ["3%"], "seeds": 2, "learner": {"kind": "probe", "weights": weights}}
+    arms = ["stratified", "margin", {"strategy": "margin", "start": "zero-shot"}]
+    made = Study.model_validate({**values, "arms": arms, "zero_shot": {"weights": weights}})
+    base = Path(weights).name
+    card = {"name": "zero-shot", "title": f"CLIP ({base})", "note": f"By CLIP ({base}).", "missing": "it has none",
+            "known": ""}  # fmt: skip
+    store = make_store(tmp_path, made, rounds=2, zero_shot=card)
+    with sqlite3.connect(tmp_path / "study.db") as db:
+        db.execute(f'UPDATE runs SET used = \'{{"weights": "file {base}, sha256 12", "by": "CLIP ({base})"}}\'')
+    page = write_report(store, tmp_path / "report", images=False)
+    assert "smith" not in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("images", [True, False])
 def test_a_page_without_images_names_no_file_and_no_column(images: bool, tmp_path: Path) -> None:
     answers = {"kind": "file", "path": "/home/anna/people.npz", "columns": ["bertas_label"]}

@@ -314,5 +314,5 @@ def test_the_grids_keep_annotators_apart(tmp_path: Path) -> None:
 def test_n_at_most_is_no_more_than_n() -> None:
     one = {"n": 10, "reached": 3, "within": True, "labels": 1300.0, "budget": 1300.0, "reduction": 0.0, "low": 0.0,
            "high": 0.0, "call": "no difference shown"}  # fmt: skip
-    assert labels_cell(one) == Cell("1,300", "N at most, earlier in 3 of 10", "open")
+    assert labels_cell(one) == Cell("1,300", "0 % fewer\n[0 to 0]\nmatches in 3 of 10", "open")
     assert labels_cell({**one, "within": False, "labels": 1400.0}).text == "> 1,300"

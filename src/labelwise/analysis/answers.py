@@ -17,8 +17,6 @@ from labelwise.strategies import BASELINE
 
 HONEST = "accuracy"
 """The rule that the verdict rests on; the published one stands beside it."""
-FEW = 6
-"""Pairs that a sign test needs at least to show anything."""
 
 
 def labels_to_match(study: Study, needed: pd.DataFrame) -> list[str]:
@@ -108,13 +106,15 @@ def needs(one: dict[str, Any]) -> str:
     matched = f"matches in {int(one['reached']) or 'none'} of {count(int(one['n']), 'seed')}"
     if one["half"] and one["rule"] != ORACLE:
         matched += f", in {one['half']} more on one half of the test set"
+    shown = ": more than N is shown" if one["call"] == "more" else ""
     if one["within"]:
-        if one["reduction"] <= 0:
-            return f"needs N (earlier it {matched})"
+        if one["call"] != "fewer" and percent(one["reduction"]) == "0":
+            could = f"95 % interval 0 to {percent(one['high'])} % fewer; " if one["high"] > 0 else ""
+            return f"shows no saving, N at most ({could}earlier it {matched})"
     elif not one["reached"]:
-        return matched + (": more than N is shown" if one["call"] == "more" else "")
+        return matched + shown
     elif math.isnan(one["labels"]) or (one["reached"] < one["n"] and one["labels"] > one["budget"]):
-        return f"needs more than N on average ({matched})"
+        return f"needs more than N on average ({matched}){shown}"
     more = "fewer" if one["reduction"] >= 0 else "more"
     text = f"needs {number(one['labels'], 'labels')} ({percent(abs(one['reduction']))} % {more}"
     if not math.isnan(one["low"]):
@@ -139,16 +139,19 @@ def _source_of_saving(study: Study, strategies: list[dict[str, Any]], control: d
     saving = {short(study, one["arm"]) for one in strategies if one["call"] == "fewer"}
     for call in ("fewer", "more"):
         if names := calls[call]:
-            part = "that part of the saving is the strategy's own, the rest the pool's"
-            own = part if control["call"] == "fewer" else "that saving is the strategy's own"
+            own = "part of the saving is the strategy's own, the rest the pool's"
+            if control["call"] != "fewer" or control["within"]:
+                own = "at least part of the saving is the strategy's own"
             meaning = f": {own}" if call == "fewer" and saving >= set(names) else ""
             times = [_times(one) for one in strategies if one["control_call"] == call]
             said = listed([f"{name}{by}" for name, by in zip(names, times, strict=True)])
             parts.append(f"{said} {'need' if len(names) > 1 else 'needs'} {call} than random{meaning}")
     if calls["no difference shown"]:
-        pool = "random saves too, and no difference to it is shown: the pool saves, the strategy is not shown to"
-        said = pool if control["call"] == "fewer" else "no difference to random shown"
-        if not control["reached"] and not control["within"] and control["n"] < FEW:
+        said = "no difference to random shown"
+        if control["call"] == "fewer":
+            said = "random saves too, and no difference to it is shown"
+            said += "" if control["within"] else ": the pool saves, the strategy is not shown to"
+        if not control["reached"] and smallest_sign_p(control["n"]) * len(strategies) > 1 - LEVEL:
             said += f", which matches in none of {control['n']} seeds: too few for a sign test to show one"
         parts.append(f"{listed(calls['no difference shown'])}: {said}")
     if calls["no verdict"] and len(study.seeds) > 1:

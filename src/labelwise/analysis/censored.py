@@ -36,8 +36,16 @@ def censored_mean(low: ArrayLike, high: ArrayLike) -> tuple[Estimate, float]:
     a, b = a[informs], b[informs]
     known = a == b
     if known.all():
-        return paired_t(a) if len(a) > 1 else (t_interval(a), math.nan)
+        return _all_known(a)
     return _fit(a, b, known) if known.any() else _by_signs(a, b)
+
+
+def _all_known(a: NDArray[np.float64]) -> tuple[Estimate, float]:
+    """Return the t interval and test; where all values are one and the same, which has no t test, that by signs."""
+    if len(a) < 2:
+        return t_interval(a), math.nan
+    found, p = paired_t(a)
+    return (found, p) if not math.isnan(p) else (found, _by_signs(a, a)[1])
 
 
 def _fit(a: NDArray[np.float64], b: NDArray[np.float64], known: NDArray[np.bool_]) -> tuple[Estimate, float]:
@@ -68,14 +76,14 @@ def _fit(a: NDArray[np.float64], b: NDArray[np.float64], known: NDArray[np.bool_
 def _by_signs(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[Estimate, float]:
     """Return interval and p of the median of (n,) values that lie in [a, b]: the sign test and its inversion.
 
-    A value whose bounds leave its sign open counts against what is tested. p is NaN of a single value, as in
-    `paired_t`, and where no sign is known.
+    A value whose bounds leave its sign open counts against what is tested, one that is 0 not at all. p is NaN of a
+    single value, as in `paired_t`, and where no sign is known.
     """
-    n = len(a)
-    most = max(int((b <= 0).sum()), int((a >= 0).sum()))
+    n, signs = len(a), int((~((a == 0) & (b == 0))).sum())
+    most = max(int(((b <= 0) & (a < 0)).sum()), int(((a >= 0) & (b > 0)).sum()))
     kept = int(binom.ppf((1 - LEVEL) / 2, n, 0.5))  # the interval ends at the kept-th smallest and largest
     low, high = (float(np.sort(a)[kept - 1]), float(np.sort(b)[n - kept])) if kept else (math.nan, math.nan)
-    p = min(1.0, 2 * float(binom.sf(most - 1, n, 0.5))) if most and n > 1 else math.nan
+    p = min(1.0, 2 * float(binom.sf(most - 1, signs, 0.5))) if most and signs > 1 else math.nan
     return Estimate(n, math.nan, low, high), p
 
 

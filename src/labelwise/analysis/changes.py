@@ -34,14 +34,14 @@ def changes(runs: pd.DataFrame, column: str) -> pd.DataFrame:
 
     Columns: COMPARISON of `compare` (against: the part), strategy, value and other (of the part, in `arm` and in
     `reference`), and BEYOND (NaN for random and the baseline, and where random lacks one of the two). Holm over a row's
-    pairs of one part. Pairs with the very same results, as arms that end with the same labels, stand once. runs: as of
-    `compare.per_run`.
+    pairs of one part. Pairs of the very same last fits, as of arms that end with the same labels, stand once.
+    runs: as of `compare.per_run`.
     """
     found: list[dict[str, Any]] = []
     for row, part in runs.groupby("row", sort=False):
         values = part.pivot(index="seed", columns="arm", values=column)
         for name in CHANGED:
-            pairs = _pairs(part.drop_duplicates("arm"), name, values)
+            pairs = _pairs(part, name)
             compared = family(str(row), part, column, name, [(pair["arm"], pair["reference"]) for pair in pairs])
             beyond = [_beyond(values, pair) for pair in pairs]
             for one, p in zip(beyond, holm([one["beyond_p"] for one in beyond]).tolist(), strict=True):
@@ -50,30 +50,38 @@ def changes(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*COMPARISON, "strategy", "value", "other", *BEYOND])
 
 
-def _pairs(arms: pd.DataFrame, part: str, values: pd.DataFrame) -> list[dict[str, str]]:
+def _pairs(runs: pd.DataFrame, part: str) -> list[dict[str, str]]:
     """Return the pairs of arms that differ in a part alone; `random` and `random_reference` are the control's two."""
+    arms = runs.drop_duplicates("arm")
     others = [name for name in (*PARTS, "options") if name not in (part, "strategy")]
     of_random = {tuple(one[name] for name in (*others, part)): one["arm"] for one in dicts(arms)
                  if one["strategy"] == RANDOM}  # fmt: skip
-    found, seen = [], set()
+    found: list[dict[str, str]] = []
+    fits = runs.pivot(index="seed", columns="arm", values="fit_key")
     for (strategy, *_), group in arms.groupby(["strategy", *others], sort=False):
         usual_first = sorted(dicts(group), key=lambda one: one[part] != USUAL[part])
         for reference, own in combinations(usual_first, 2):
-            results = tuple(values[[own["arm"], reference["arm"]]].to_numpy().ravel().tolist())
-            if results in seen:
+            if any(_same(fits, (own["arm"], reference["arm"]), (pair["arm"], pair["reference"])) for pair in found):
                 continue
-            seen.add(results)
             shared = [{**own, "options": "{}"}[name] for name in others]
             control = [of_random.get((*shared, one[part]), "") for one in (own, reference)]
+            if part == "pool":  # inside the subset all end with the same labels: what it does says nothing more
+                control = ["", ""]
             found.append({"arm": own["arm"], "reference": reference["arm"], "strategy": str(strategy),
                           "value": own[part], "other": reference[part], "random": control[0],
                           "random_reference": control[1]})  # fmt: skip
     return found
 
 
+def _same(fits: pd.DataFrame, pair: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Return whether two pairs of arms end with the very same fits, in every seed that both have."""
+    keys = fits[[*pair, *other]].dropna().to_numpy()
+    return bool(len(keys)) and bool((keys[:, :2] == keys[:, 2:]).all())
+
+
 def _beyond(values: pd.DataFrame, pair: dict[str, str]) -> dict[str, Any]:
     names = [pair[key] for key in ("arm", "reference", "random", "random_reference")]
-    if pair["strategy"] in (BASELINE, RANDOM) or "" in names:
+    if pair["strategy"] in (BASELINE, RANDOM) or "" in names:  # the control's own effect is no news of it
         return dict.fromkeys(BEYOND, math.nan)
     own = values[names].dropna().to_numpy()
     estimate, p = paired_t((own[:, 0] - own[:, 1]) - (own[:, 2] - own[:, 3]))
@@ -95,10 +103,17 @@ def _told(group: pd.DataFrame) -> str:
     if len(group) <= NAMED:
         return "; ".join(f"{_where(one, group)} {_effect(one, '')}, {one['call']}" for one in dicts(group))
     calls = group["call"].value_counts()
-    parts = [f"{call} accuracy in {calls.get(call, 'none')}" for call in ("higher", "lower")]
+    parts = [f"{call} accuracy in {_named(group[group['call'] == call], group)}" for call in ("higher", "lower")]
     unclear = calls.get("no difference shown", 0) + calls.get("similar", 0)
     within = f" ({calls['similar']} within one point)" if "similar" in calls else ""
     return f"{'; '.join(parts)}; no difference shown in {unclear or 'none'}{within}{_range(group['difference'])}"
+
+
+def _named(shown: pd.DataFrame, group: pd.DataFrame) -> str:
+    """Return how many, and which where they are few: `2 (row 3%, margin; row 10%, margin)`."""
+    if shown.empty or len(shown) > NAMED:
+        return str(len(shown) or "none")
+    return f"{len(shown)} ({'; '.join(_where(one, group) for one in dicts(shown))})"
 
 
 def _range(differences: pd.Series) -> str:
@@ -112,9 +127,7 @@ def _beyond_random(group: pd.DataFrame) -> str:
         return ""
     shown = own[own["beyond_p_holm"] < 1 - LEVEL]
     if len(own) > NAMED:
-        named = [f"{_where(one, group)} {_effect(one, 'beyond_')}" for one in dicts(shown)[:NAMED]]
-        more = f"{len(shown)}: {'; '.join(named)}" if named else "none"
-        return f" Beyond what it does to random, a difference is shown in {more} of {len(own)}."
+        return f" Beyond what it does to random, of {len(own)} a difference is shown in {_named(shown, group)}."
     effects = [f"{_where(one, group)} {_effect(one, 'beyond_')}, {'' if one['beyond_p_holm'] < 0.05 else 'not '}shown"
                for one in dicts(own)]  # fmt: skip
     return f" Beyond what it does to random: {'; '.join(effects)}."

@@ -44,7 +44,7 @@ def per_run(rounds: pd.DataFrame, whole: bool = True) -> pd.DataFrame:
     """
     done = rounds[rounds["status"] == "done"]
     runs = done.groupby(KEYS, sort=False)
-    last = runs[[*PARTS, "options", "budget", *METRICS, *LABELS]].last()
+    last = runs[[*PARTS, "options", "budget", "fit_key", *METRICS, *LABELS]].last()
     frame = last.join(runs[[*SECONDS, *COUNTS]].sum()).join(runs["peak_memory_mb"].max()).reset_index()
     frame["seconds"] = frame[SECONDS].sum(axis=1)
     frame = frame.merge(areas(done, "accuracy"), on=KEYS, how="left")

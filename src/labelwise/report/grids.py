@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from labelwise.analysis.answers import HONEST, reduction_span, short
@@ -37,7 +38,7 @@ def _grid(content: Content, own: dict[tuple[str, str], dict[str, Any]], head: st
     arms.sort(key=lambda one: one[1].strategy != RANDOM)  # the control first
     columns = list(dict.fromkeys(short(study, name) for name, _ in arms))
     if len(columns) + 2 > WIDE:
-        return _by_arm(content.rows, arms, own, head, reference, cell)
+        return _by_arm(content, arms, own, head, reference, cell)
     parts = {name: _parts(content, arm) for name, arm in arms}
     groups = list(dict.fromkeys(parts.values()))
     rows = []
@@ -54,22 +55,21 @@ def _grid(content: Content, own: dict[tuple[str, str], dict[str, Any]], head: st
 
 
 def _by_arm(
-    study_rows: list[str], arms: list[tuple[str, Arm]], own: dict[tuple[str, str], dict[str, Any]], head: str,
+    content: Content, arms: list[tuple[str, Arm]], own: dict[tuple[str, str], dict[str, Any]], head: str,
     reference: Any, cell: Any,
 ) -> Table:  # fmt: skip
     """Return the grid of many strategies: a line an arm, a column a row of the study; first what they are held to."""
     references: dict[tuple[str, ...], list[Cell]] = {}
     lines = []
     for name, arm in arms:
-        found = [own.get((row, name)) for row in study_rows]
+        found = [own.get((row, name)) for row in content.rows]
         if any(found):
             against = [Cell(reference(one)) if one else Cell("–") for one in found]
-            weights = "class weights" if arm.weighting == "inverse" else "no class weights"
-            references.setdefault(tuple(one.text for one in against), [Cell(head, weights), *against])
+            _, _, *shared = _parts(content, arm)  # with the baseline
+            beside = _group([("", "", *_parts(content, one)[2:]) for _, one in arms], ("", "", *shared))
+            references.setdefault(tuple(one.text for one in against), [Cell(head, beside), *against])
             lines.append([Cell(name), *[cell(one) if one else Cell("–", kind="open") for one in found]])
-    several = len({line[0].small for line in references.values()}) > 1
-    heads = [line if several else [Cell(head), *line[1:]] for line in references.values()]
-    return Table(["", *study_rows], [*heads, *lines], 1)
+    return Table(["", *content.rows], [*references.values(), *lines], 1)
 
 
 def _parts(content: Content, arm: Arm) -> tuple[str, str, str, str]:
@@ -77,7 +77,7 @@ def _parts(content: Content, arm: Arm) -> tuple[str, str, str, str]:
     return str(arm.start), str(arm.pool), str(arm.weighting), labeler
 
 
-def _group(groups: list[tuple[str, str, str, str]], group: tuple[str, str, str, str]) -> str:
+def _group(groups: Sequence[tuple[str, ...]], group: tuple[str, ...]) -> str:
     """Return the parts of a group in which the study's arms differ."""
     several = [len(set(values)) > 1 for values in zip(*groups, strict=True)]
     weights = "class weights" if group[2] == "inverse" else "no class weights"
@@ -100,12 +100,10 @@ def labels_cell(one: dict[str, Any]) -> Cell:
     """Return an arm's labels and their reduction. one: a row of `matching.needed`."""
     reached, n = int(one["reached"]), int(one["n"])
     never = f"matches in {reached} of {n}" if reached < n else ""
-    if one["within"] and one["reduction"] <= 0:
-        return Cell(number(one["budget"], "labels"), f"N at most, earlier in {reached} of {n}", "open")
-    if not reached or math.isnan(one["labels"]) or (never and one["labels"] > one["budget"]):
-        return Cell(f"> {number(one['budget'], 'labels')}", never, "open")
+    kind = {"fewer": "better", "more": "worse"}.get(one["call"], "open")
+    if not one["within"] and (not reached or math.isnan(one["labels"]) or (never and one["labels"] > one["budget"])):
+        return Cell(f"{MARK.get(one['call'], '')}> {number(one['budget'], 'labels')}", never, kind)
     reduction = f"{percent(abs(one['reduction']))} % {'fewer' if one['reduction'] >= 0 else 'more'}"
     between = "" if math.isnan(one["low"]) else f"[{reduction_span(one['low'], one['high'])}]"
-    kind = {"fewer": "better", "more": "worse"}.get(one["call"], "open")
     text = MARK.get(one["call"], "") + number(one["labels"], "labels")
     return Cell(text, "\n".join(part for part in (reduction, between, never) if part), kind)

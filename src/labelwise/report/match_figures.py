@@ -51,8 +51,8 @@ def _needs(axes: Axes, one: dict[str, Any], y: float, color: str, budget: float,
         return
     ends = None
     if filled and not math.isnan(one["low"]):
-        low, high = (budget * (1 - one[key]) for key in ("high", "low"))
-        ends = [[one["labels"] - low], [min(high, budget * 1.12) - one["labels"]]]
+        low, high = (one["budget"] * (1 - one[key]) for key in ("high", "low"))
+        ends = [[max(0.0, one["labels"] - low)], [max(0.0, min(high, budget * 1.12) - one["labels"])]]
     marker, fill = ("o", color) if filled else ("s", "none")
     axes.errorbar([one["labels"]], [y], xerr=ends, color=color, marker=marker, mfc=fill, ms=5, lw=1.4, capsize=2.5)
 

@@ -6,18 +6,21 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from labelwise.config import Study
-from labelwise.parts import Labeling
+from labelwise.parts import Labeling, ZeroShot
 from labelwise.records import RUNS, Store
 from labelwise.report.content import Content
 
 LEFT_OUT = "(left out)"
 PATH = re.compile(r"[/\\~]|^[A-Za-z]:|\.(safetensors|pth?|parquet|csv|tsv|json|np[yz]|jpe?g|png)\b")
 """What looks like a path or a file; a hub's `owner/name` does too."""
+NAMED_WEIGHTS = ("hub", "wheel", "scratch", ZeroShot().weights)
+"""Weights that tell nothing of whose they are: any other text names a file or a folder."""
 
 
 class PrivateStore(Store):
@@ -47,6 +50,9 @@ class PrivateStore(Store):
         _, _, file = self.given.zero_shot.model.partition(":")
         names = {old.name: new.name for old, new in zip(_labelers(self.given), _labelers(self.shown), strict=True)}
         names |= {name: self.shown.zero_shot.name for name in (file, self.given.zero_shot.name) if file}
+        for weights in (self.given.learner.weights, self.given.zero_shot.weights):
+            if weights not in NAMED_WEIGHTS:
+                names |= {name: LEFT_OUT for name in (weights, Path(weights).name) if name}
         for name in sorted(names, key=len, reverse=True):  # the path before the name that it ends with
             text = text.replace(name, names[name])
         return text
@@ -63,7 +69,7 @@ def without_paths(study: Study) -> Study:
     learner, zero = study.learner, study.zero_shot
     kind, _, file = zero.model.partition(":")
     zero = zero.model_copy(update={
-        "model": f"{kind}:probabilities" if file else kind, "weights": _unless_path(zero.weights),
+        "model": f"{kind}:probabilities" if file else kind, "weights": _weights(zero.weights),
     })  # fmt: skip
     files: dict[tuple[str, tuple[str, ...]], str] = {}
     for labeler in _labelers(study):
@@ -71,7 +77,7 @@ def without_paths(study: Study) -> Study:
             files.setdefault((labeler.path, labeler.columns), f"file {len(files) + 1}")
     arms = [arm.model_copy(update={"labeler": arm.labeler and _labeler(arm.labeler, files)}) for arm in study.arms]
     return study.model_copy(update={
-        "data": LEFT_OUT, "learner": learner.model_copy(update={"weights": _unless_path(learner.weights)}),
+        "data": LEFT_OUT, "learner": learner.model_copy(update={"weights": _weights(learner.weights)}),
         "zero_shot": zero, "labeler": _labeler(study.labeler, files), "arms": tuple(arms),
     })  # fmt: skip
 
@@ -84,6 +90,10 @@ def _labeler(labeler: Labeling, files: dict[tuple[str, tuple[str, ...]], str]) -
     if not labeler.path:
         return labeler
     return labeler.model_copy(update={"path": files[labeler.path, labeler.columns], "columns": ()})
+
+
+def _weights(text: str) -> str:
+    return text if text in NAMED_WEIGHTS else LEFT_OUT
 
 
 def _unless_path(text: str) -> str:

@@ -202,14 +202,14 @@ def _reduction(content: Content, row: str, pool: str, value: float) -> tuple[str
 
 def _weights(content: Content) -> tuple[str, str]:
     """Hold the mean effect of class weights, over what was run with and without, against `slightly worse`."""
-    own = content.changes[content.changes["against"] == "weighting"]
+    own = content.changes[(content.changes["against"] == "weighting") & (content.changes["strategy"] != BASELINE)]
     if own.empty:
         return "not run", NOT_RUN
     shown: pd.Series = own["call"].value_counts()
     found = t_interval(pd.concat([_effect(content, one) for one in dicts(own)], axis=1).dropna().mean(axis=1))
     said = (
         f"accuracy {change(found.mean, 'accuracy')} points{interval(found.low, found.high, 'accuracy')} in the mean of "
-        f"{len(own)} rows and arms, lower in {int((own['difference'] < 0).sum())}; shown lower in "
+        f"{len(own)} rows and strategies, lower in {int((own['difference'] < 0).sum())}; shown lower in "
         f"{shown.get('lower', 0)}, higher in {shown.get('higher', 0)}"
     )
     return said, DIFFERENT if found.low > 0 else SAME if found.high < 0 else OPEN

@@ -82,10 +82,7 @@ def at_budget(content: Content) -> Table:
 def oracle_note(content: Content, arm: str) -> str:
     """Return what to write below an arm's name if it reads hidden labels."""
     found = oracle_assisted(content.study, arm)
-    own = next(one for one in content.study.arms if content.study.arm_name(one) == arm)
-    both = "oracle-assisted start" + (" and pool" if own.pool == "subset" else "")
-    notes = {"whole sample": "oracle-assisted", "initial labels": both, "its pool": "oracle-assisted pool"}
-    return notes.get(found, "")
+    return f"oracle-assisted {found}" if found else ""
 
 
 def _mean(found: dict[str, Any], column: str) -> Cell:
