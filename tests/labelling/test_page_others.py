@@ -174,3 +174,26 @@ def test_images_that_others_had_come_by_themselves(opened: Opened, project: Fake
     page.get_by_text("Anna and ben have 7 images open. What they do not label comes here by itself.").first.wait_for()
     project.images = images
     page.wait_for_selector("#picture img")
+
+
+def test_the_page_goes_on_asking_after_a_question_of_its_own(opened: Opened, project: FakeProject, start: Any) -> None:
+    page = opened(start(project))
+    with page.expect_response("**/api/state*"):  # the first of those that come by themselves
+        pass
+    page.get_by_role("button", name="Classes").click()
+    page.get_by_label("New class").fill("river")
+    page.get_by_role("button", name="Add", exact=True).click()  # which asks for the state
+    page.get_by_text("Added: river.").wait_for()
+    for _ in range(2):
+        with page.expect_response("**/api/state*", timeout=10_000):
+            pass
+
+
+def test_what_is_asked_again_goes_when_the_classes_change(opened: Opened, project: FakeProject, start: Any) -> None:
+    project.purposes = {image: {"purpose": "again"} for image in (1, 2)}
+    page = opened(start(project))
+    page.locator("#picture img[data-image='1']").wait_for()
+    with project.lock:
+        project.purposes = {}
+        project.merge("x", 1, 0)
+    page.locator("#picture img[data-image='3']").wait_for()

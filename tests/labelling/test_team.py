@@ -123,6 +123,15 @@ def test_a_new_name_does_not_wait_for_the_old_one(project: Project) -> None:
     assert {offer.image for offer in desk.next("ANN", 100, [], was="Ann")} == mine, "still the same person"
 
 
+def test_a_new_name_keeps_the_image_on_the_screen(project: Project) -> None:
+    desk = Desk(project)
+    first, *rest = [offer.image for offer in desk.next("me", 3, [])]
+    desk.next("Ann", 0, [first], was="me")
+    others = {offer.image for offer in desk.next("ben", 100, [])}
+    assert first not in others, "Ann looks at it"
+    assert set(rest) <= others
+
+
 def test_names_that_differ_in_capitals_are_one_person_from_the_start(project: Project) -> None:
     desk = Desk(project)
     mine = {offer.image for offer in desk.next("Ann", 3, [])}

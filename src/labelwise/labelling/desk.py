@@ -58,7 +58,7 @@ class Desk:
         self.trained_at = 0.0
         self.trained_seq = -1
         self.last_job: Job | None = None
-        self.version = 0
+        self.version = time.time_ns() // 1000  # differs from a process before, so that a page that was open there looks
         self.prepared = self.asked = False
         self.preparer = Worker("preparation", preparation, self._hear)
         self.trainer = Worker("training", training, self._hear)
@@ -135,12 +135,12 @@ class Desk:
     def next(self, annotator: str, count: int, have: Sequence[int], was: str = "") -> list[Offer]:
         """Return images for a person to label next; what they `have` already stays with them and is left out.
 
-        was: the name that they had until now, whose images are free again.
+        was: the name that they had until now, whose other images are free again.
         """
         with self.lock:
             annotator = self.board.person(annotator)
             if was and was.casefold() != annotator.casefold():
-                self.holds.keep((), self.board.person(was))
+                self.holds.pass_on(have, self.board.person(was), annotator)
             self.holds.keep(have, annotator)
             found: list[Offer] = []
             seen = set(have)

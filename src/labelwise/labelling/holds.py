@@ -29,6 +29,13 @@ class Holds:
             else:
                 self.free(image, person)
 
+    def pass_on(self, images: Iterable[int], before: str, person: str) -> None:
+        """Give a person what they have of their images under another name, and let that name's others go."""
+        for image in images:
+            if before in self._until.get(image, {}):
+                self.take(image, person)
+        self.keep((), before)
+
     def free(self, image: int | None, person: str) -> None:
         """Take an image from a person who has answered."""
         self._until.get(image or 0, {}).pop(person, None)

@@ -226,4 +226,4 @@ def test_the_test_side_comes_back_only_for_images_without_answers(tmp_path: Path
     text = "path,label,annotator,source\na.png,dog,ben,test\nb.png,dog,ben,test review\n,,,\n".replace(",,,\n", "")
     found = take(tmp_path, project.snapshot(model=False), text, name="labels.csv")
     assert found.test == [1, 2]
-    assert [event.purpose for event in found.events] == ["import", "test"]  # the one review says that b.png is a test image
+    assert [event.purpose for event in found.events] == ["import", "test"]  # the review says what b.png is

@@ -53,7 +53,10 @@ function run(outbox) {
     review: new Review(parts),
   };
   page.finder = new Finder({ state, choose: (id, stamp) => label(page, id, stamp) });
-  page.classes = new Classes({ ...parts, changed: () => renew(page) });
+  page.classes = new Classes({ ...parts, changed: () => {
+    page.session.dismissAgain();
+    renew(page);
+  } });
   page.settings = new Settings({ ...parts, renamed: (before) => renamed(page, before), changed: () => renew(page) });
   const actions = actionsOf(page);
   document.addEventListener("click", (event) => {
@@ -121,6 +124,7 @@ function follow(page) {
   project.addEventListener("classes", ({ detail: { text, keys } }) => {
     page.shifted = { keys: new Set(keys), at: performance.now() };
     warn(text, 15_000);
+    session.dismissAgain();
     prefetch.renew();
   });
   view.show({ stamp: null });

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { busy, open, tell } from "./dialogs.js";
 import { DIGITS, digits, moved } from "./digits.js";
 import { $, count, el } from "./dom.js";
+import { hush } from "./notes.js";
 
 export class Classes {
   /** `changed()` is called after a change: other images may be offered now. */
@@ -151,10 +152,23 @@ export class Classes {
     }, ...fields, el("button", { type: "submit", className: "main" }, text));
   }
 
+  /** A change that is refused was asked of an old list: it is drawn again. */
+  async post(change) {
+    try {
+      return await api.classes(change);
+    } catch (error) {
+      await this.state.refresh();
+      this.editing = null;
+      this.draw();
+      throw error;
+    }
+  }
+
   send(change, said) {
     return busy("classes-dialog", async () => {
       await this.outbox.flush();
-      const answer = await api.classes({ annotator: this.annotator(), uuid: api.uuid(), ...change });
+      const answer = await this.post({ annotator: this.annotator(), uuid: api.uuid(), ...change });
+      hush(); // what others changed before has other keys now
       this.state.ownClasses(answer.classes);
       this.editing = null;
       $("class-name").value = "";

@@ -29,6 +29,13 @@ export function afterDialogs() {
   now();
 }
 
+/** Takes the line away: what it says holds no longer. */
+export function hush() {
+  clearTimeout(hiding);
+  waiting = null;
+  $("note").hidden = true;
+}
+
 /** A new element each time: the same words twice are said twice. */
 export function speak(id, text) {
   $(id).replaceChildren(el("p", {}, text));

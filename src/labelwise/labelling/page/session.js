@@ -139,6 +139,12 @@ export class Session extends EventTarget {
     this.tell("refused", { text: `Not accepted${more}: ${refused[0].reason}`, review });
   }
 
+  /** Lets go of images that were asked again, after the classes changed: their question may be no more. */
+  dismissAgain() {
+    const asked = [...this.prefetch.queue, this.current?.offer].filter((offer) => offer?.purpose === "again");
+    this.dismiss(asked.map((offer) => offer.image));
+  }
+
   /** Removes images that got their label elsewhere (grid, review) from what is shown and held. */
   dismiss(images) {
     this.prefetch.drop(images);

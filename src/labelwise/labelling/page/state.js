@@ -69,6 +69,7 @@ export class ProjectState extends EventTarget {
 
   async refresh() {
     clearTimeout(this.timer);
+    this.due = 0; // else the next question, sooner than one that is not asked any more, would not be asked either
     const turn = ++this.turn;
     const asked = performance.now();
     let unsure = this.outbox?.unsettled() ?? false;
