@@ -110,3 +110,7 @@ def test_no_model_is_trained_on_one_class(project: Project) -> None:
     last = training_job(desk.plan, embedded, project.settings, 2)
     assert last is not None
     assert not last.cold
+
+
+def test_no_model_is_said_to_be_sure_to_the_last() -> None:
+    assert [status._sure(p) for p in (0.9999, 0.994, 0.5, 0.0001)] == ["> 99 %", "99 %", "50 %", "< 1 %"]

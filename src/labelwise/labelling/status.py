@@ -208,7 +208,7 @@ def _why(desk: Desk, offer: Offer, named: bool = True) -> str:
             return "Models that did not see this label would say another class. Is the label right?"
         klass, sure = desk.plan.doubted[offer.image]
         name = desk.board.names[desk.board.resolved(klass)]
-        return f"Models that did not see this label would say {name} ({sure:.0%}). Is the label right?"
+        return f"Models that did not see this label would say {name} ({_sure(sure)}). Is the label right?"
     return WHY.get(offer.purpose) or _picked(desk, offer.image, named)  # a repeat is blind: it looks like any other
 
 
@@ -224,8 +224,14 @@ def _picked(desk: Desk, image: int, named: bool) -> str:
     if "probs" in STRATEGIES[name].needs:
         if not named:
             return "Among those that the model is least sure of."
-        return f"Among those that the model is least sure of: {first} ({top[0]:.0%}) or {second} ({top[1]:.0%})."
+        return f"Among those that the model is least sure of: {first} ({_sure(top[0])}) or {second} ({_sure(top[1])})."
     return f"Picked by {name}: {STRATEGIES[name].summary}."
+
+
+def _sure(probability: float) -> str:
+    """Return a probability in whole per cent; no model is sure to the last."""
+    percent = round(100 * float(probability))
+    return "> 99 %" if percent > 99 else "< 1 %" if percent < 1 else f"{percent} %"
 
 
 def history(desk: Desk, annotator: str, count: int) -> list[dict[str, Any]]:
