@@ -85,6 +85,11 @@ MEASURED = frozenset({"seconds_train", "seconds_score", "seconds_select", "secon
 KEPT = "finished rounds are kept; run the same command again"
 
 
+def labels_twice(rounds: Any) -> Any:
+    """Return the labels that were paid for on images that had one already: of a round's row, or of a frame of them."""
+    return rounds["labels_bought"] - (rounds["labels"] - rounds["labels_pseudo"])
+
+
 class Store:
     """An open store. Use `reading` or `writing` to open one."""
 

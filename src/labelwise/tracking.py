@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from labelwise.config import Study, canonical
 from labelwise.errors import InputError
 from labelwise.loop import Round
-from labelwise.records import ROUNDS, RUNS, reading
+from labelwise.records import ROUNDS, RUNS, labels_twice, reading
 from labelwise.study.executor import Listener
 from labelwise.study.plan import Run
 
@@ -187,14 +187,9 @@ def _read(folder: Path, run: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]
         with store.transaction() as connection:
             recorded = connection.execute(sa.select(RUNS).where(key)).mappings().one()
             rounds = connection.execute(query.where(key).order_by(ROUNDS.c.round)).mappings().all()
-            return dict(recorded), [{**row, "labels_twice": _twice(row)} for row in rounds]
+            return dict(recorded), [{**row, "labels_twice": int(labels_twice(row))} for row in rounds]
     finally:
         store.engine.dispose()  # an open reader would keep the writer from merging its log
-
-
-def _twice(row: Any) -> int:
-    """Return the labels paid for on images that had one already, as the results count them."""
-    return int(row["labels_bought"] - (row["labels"] - row["labels_pseudo"]))
 
 
 def _params(study: Study, run: Run) -> dict[str, str]:

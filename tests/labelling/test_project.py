@@ -14,6 +14,7 @@ from labelwise.errors import InputError
 from labelwise.labelling.board import Board
 from labelwise.labelling.desk import Desk
 from labelwise.labelling.events import Event
+from labelwise.labelling.folder import scan
 from labelwise.labelling.project import Project, home_of, made_or_opened, opened, random_slice, slice_size
 from pictures import encoded, picture, write
 
@@ -187,12 +188,12 @@ def test_images_come_and_go(project: Project) -> None:
     first = [image.path for image in project.store.images()]
     write(project.images / "new" / "x.png", encoded(picture(99)))
     os.remove(project.images / first[3])
-    assert project.rescan() == (1, 1)
+    assert project.take_in(scan(project.images, project.home)) == (1, 1)
     images = project.store.images()
     assert [image.path for image in images] == [*first, "new/x.png"]
     assert [image.status for image in images] == ["new"] * 3 + ["missing"] + ["new"] * 27
     write(project.images / first[3], encoded(picture(5)))
-    assert project.rescan() == (0, 0)
+    assert project.take_in(scan(project.images, project.home)) == (0, 0)
     assert project.store.images()[3].status == "new", "it is read again before it is used"
 
 

@@ -128,8 +128,10 @@ def _beyond_random(group: pd.DataFrame) -> str:
     shown = own[own["beyond_p_holm"] < 1 - LEVEL]
     if len(own) > NAMED:
         return f" Beyond what it does to random, of {len(own)} a difference is shown in {_named(shown, group)}."
-    effects = [f"{_where(one, group)} {_effect(one, 'beyond_')}, {'' if one['beyond_p_holm'] < 0.05 else 'not '}shown"
-               for one in dicts(own)]  # fmt: skip
+    effects = [
+        f"{_where(one, group)} {_effect(one, 'beyond_')}, {'' if one['beyond_p_holm'] < 1 - LEVEL else 'not '}shown"
+        for one in dicts(own)
+    ]
     return f" Beyond what it does to random: {'; '.join(effects)}."
 
 

@@ -107,10 +107,10 @@ def needed(found: pd.DataFrame) -> pd.DataFrame:
     labels, reduction (1 - labels / N), low, high: from the mean of log(labels / N) over the seeds with censoring
     (`censored_mean`), back on the scale of labels; low and high bound the reduction, low is -inf where nothing bounds
     it; where every run is `within`, none is beyond N. reached: seeds that match; half: those that do on one half of the
-    test set alone. p, p_holm: of no reduction, corrected over the row's strategies
-    with the same start, pool, weighting and labeler. control: the random arm of these, and the ratio of labels to its,
-    by seed, with its interval and p; control_call: fewer, more, no difference shown, no verdict. labels and ratio are
-    NaN where bounds alone are known. found: as of `matches`.
+    test set alone. p, p_holm: of no reduction, corrected over the row's strategies with the same start, pool, weighting
+    and labeler. control: the random arm of these, and the ratio of labels to its, by seed, with its interval and p;
+    control_call: fewer, more, no difference shown, no verdict. labels and ratio are NaN where bounds alone are known.
+    found: as of `matches`.
     """
     rows = []
     for (_, _), family in found.groupby(["row", "rule"], sort=False):

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
-from labelwise.records import ACQUISITIONS, ROUNDS, RUNS, Store
+from labelwise.records import ACQUISITIONS, ROUNDS, RUNS, Store, labels_twice
 
 COLUMNS = (
     "arm", "strategy", "start", "pool", "weighting", "labeler", "row", "seed", "round", "labels", "labels_train",
@@ -30,7 +30,7 @@ def rounds(store: Store) -> pd.DataFrame:
         frame = pd.DataFrame(connection.execute(query).mappings().all(), columns=_names(query))
     frame["problem"] = [json.loads(text).get("problem", "") for text in frame.pop("details")]
     frame["labeler"] = frame["arm"].map(labelers(store))
-    frame["labels_twice"] = frame["labels_bought"] - (frame["labels"] - frame["labels_pseudo"])
+    frame["labels_twice"] = labels_twice(frame)
     return in_order(frame[[*COLUMNS]], store)
 
 

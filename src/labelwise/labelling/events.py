@@ -20,10 +20,10 @@ class Event:
 
     kind: one of KINDS; image: id; klass: class id (for class-added: the new one's); into: class id of a merge; name:
     of a class; undoes: uuid of the answer that is taken back (class-unmerged: of the merge; a review: of the
-    decision that it replaces); purpose, round: as it was
-    offered; seconds: from the image's appearance to the key; suggested: class id that the model would have said, shown:
-    was it on the screen; again: images of the changed class are to be offered again; time: the server's, UTC (an
-    imported label's own); seq: the order of all events, which is that of their writing, whatever the clocks say.
+    decision that it replaces); purpose, round: as it was offered; seconds: from the image's appearance to the key;
+    suggested: class id that the model would have said, shown: was it on the screen; again: images of the changed class
+    are to be offered again; time: the server's, UTC (an imported label's own); seq: the order of all events, which is
+    that of their writing, whatever the clocks say.
     """
 
     uuid: str

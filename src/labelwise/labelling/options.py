@@ -1,11 +1,11 @@
-"""A study's keys in errors, said as the options of commands that have no study."""
+"""The options of commands that have no study: what they can be, and a study's keys in errors said as these."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from labelwise.errors import InputError
+from labelwise.errors import InputError, nearest
 from labelwise.zero_shot.weights import HINT
 
 WORDS = (
@@ -17,6 +17,19 @@ WORDS = (
     ("learner.backbone", "--backbone"),
     ("learner.weights", "--weights"),
 )
+
+
+def check_strategy(name: str) -> None:
+    """Refuse what cannot pick images for people to label. Errors: InputError."""
+    from labelwise.strategies import BASELINE, STRATEGIES  # late: it loads scikit-learn
+
+    if name == BASELINE:
+        these = ", ".join(STRATEGIES)
+        raise InputError(
+            f"--strategy: '{name}' is for studies alone: it reads hidden labels; for labelling give {these}"
+        )
+    if name not in STRATEGIES:
+        raise InputError(f"--strategy: '{name}' is not a strategy{nearest(name, STRATEGIES)}")
 
 
 @contextmanager

@@ -82,12 +82,11 @@ class Project:
         self.store.set_settings(asdict(settings))
         self.settings = settings
 
-    def rescan(self) -> tuple[int, int]:
-        """Take in images that were added to the folder and note those that are gone; return how many of each."""
-        return self.take_in(scan(self.images, self.home))
-
     def take_in(self, found: Sequence[Found]) -> tuple[int, int]:
-        """Do so with what a scan of the folder found."""
+        """Take in images that were added to the folder and note those that are gone; return how many of each.
+
+        found: by a scan of the folder.
+        """
         known = self.store.images()
         added = new_images(found, [image.path for image in known], self.settings.seed)
         changes = gone_and_back(known, found)

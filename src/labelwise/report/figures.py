@@ -47,7 +47,10 @@ def curves_figure(row: str, curves: pd.DataFrame, metric: str, styles: Styles, a
 
 
 def _panels(arms: list[str], styles: Styles) -> list[list[str]]:
-    """Return which arms share a panel: no two with one colour, and the baselines and random in every one."""
+    """Return which arms share a panel: no more than there are colours, and the baselines and random in every one.
+
+    Arms get their colours in the study's order, so that no two of a panel have the same where none is missing.
+    """
     always = [arm for arm in arms if styles[arm].color in (INK, MUTED)]
     others = [arm for arm in arms if arm not in always]
     count = max(1, math.ceil(len(others) / len(SERIES)))

@@ -59,15 +59,16 @@ def _by_arm(
     reference: Any, cell: Any,
 ) -> Table:  # fmt: skip
     """Return the grid of many strategies: a line an arm, a column a row of the study; first what they are held to."""
+    shared = {name: ("", "", *_parts(content, arm)[2:]) for name, arm in arms}  # with the baseline: no start, no pool
+    groups = list(shared.values())
     references: dict[tuple[str, ...], list[Cell]] = {}
     lines = []
-    for name, arm in arms:
+    for name, _ in arms:
         found = [own.get((row, name)) for row in content.rows]
         if any(found):
             against = [Cell(reference(one)) if one else Cell("–") for one in found]
-            _, _, *shared = _parts(content, arm)  # with the baseline
-            beside = _group([("", "", *_parts(content, one)[2:]) for _, one in arms], ("", "", *shared))
-            references.setdefault(tuple(one.text for one in against), [Cell(head, beside), *against])
+            beside = Cell(head, _group(groups, shared[name]))
+            references.setdefault(tuple(one.text for one in against), [beside, *against])
             lines.append([Cell(name), *[cell(one) if one else Cell("–", kind="open") for one in found]])
     return Table(["", *content.rows], [*references.values(), *lines], 1)
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from labelwise.arrays import Indices
-from labelwise.errors import InputError, nearest
+from labelwise.errors import nearest
 from labelwise.seeds import generator
 from labelwise.strategies import batches, coverage, probability, probcover, stochastic, typicality, typiclust
 from labelwise.strategies.geometry import chunks
@@ -61,19 +61,8 @@ EMBEDDINGS = ("current", "pretrained")
 BASELINE = "stratified"
 """The baseline arm: no strategy, it trains once on the row's stratified subset (and reads hidden labels to draw it)."""
 
-__all__ = ["BASELINE", "STRATEGIES", "Picks", "Strategy", "check_options", "check_picks", "embeddings_of",
-           "needs_scores", "run_strategy", "select"]  # fmt: skip
-
-
-def check_picks(name: str) -> None:
-    """Refuse what cannot pick images for people to label. Errors: InputError."""
-    if name == BASELINE:
-        these = ", ".join(STRATEGIES)
-        raise InputError(
-            f"--strategy: '{name}' is for studies alone: it reads hidden labels; for labelling give {these}"
-        )
-    if name not in STRATEGIES:
-        raise InputError(f"--strategy: '{name}' is not a strategy{nearest(name, STRATEGIES)}")
+__all__ = ["BASELINE", "STRATEGIES", "Picks", "Strategy", "check_options", "embeddings_of", "needs_scores",
+           "run_strategy", "select"]  # fmt: skip
 
 
 def check_options(name: str, options: dict[str, Any]) -> str | None:

@@ -17,14 +17,14 @@ from labelwise.labelling.board import Board
 from labelwise.labelling.exchange import model, sheet
 from labelwise.labelling.exchange.incoming import incoming
 from labelwise.labelling.exchange.trained import fit, folder_images, left_out_note
-from labelwise.labelling.options import options_named
+from labelwise.labelling.options import check_strategy, options_named
 from labelwise.labelling.store import Image
 from labelwise.models.backbone import load_backbone
 from labelwise.models.embeddings import embed_dataset
 from labelwise.models.learner import Dropout
 from labelwise.models.probe import FittedProbe
 from labelwise.seeds import integer
-from labelwise.strategies import STRATEGIES, check_picks, run_strategy
+from labelwise.strategies import STRATEGIES, run_strategy
 
 PICKED = ("rank", "path", "label", "probability", "why")
 PREDICTED = ("path", "label", "probability")
@@ -40,7 +40,7 @@ def pick(
     one is. Errors: InputError for unusable files, and for fewer than two labelled classes where the strategy needs a
     model.
     """
-    check_picks(strategy)
+    check_strategy(strategy)
     found = sheet.read(labels)
     images, seen, left_out = folder_images(folder, progress)
     known = [Image(i, str(path), 0, 0, "ok") for i, path in enumerate(images.names, 1)]
