@@ -23,6 +23,7 @@ from labelwise.report.groups import groups
 from labelwise.report.pictures import pictures
 from labelwise.report.svg import inline
 from labelwise.report.tables import Cell
+from labelwise.report.used import facts
 from labelwise.study.executor import run_study
 from synthetic import make_store
 
@@ -140,6 +141,17 @@ def test_it_says_what_was_used(page: str) -> None:
         "another learner, not comparable", "18 of 18 runs finished", "oracle-assisted", "acquisition: 0.05",
     ):  # fmt: skip
         assert text in page
+
+
+@pytest.mark.parametrize(("recorded", "protocol"), [("{}", "1"), ('{"protocol": "2"}', "2")])
+def test_it_names_the_protocol_of_fine_tuning(tmp_path: Path, recorded: str, protocol: str) -> None:
+    store = make_store(tmp_path, study(sizes=["3%"]))
+    assert "protocol" not in facts(contents.read(store))  # another learner
+    with sqlite3.connect(tmp_path / "study.db") as records:
+        records.execute("""UPDATE runs SET used = json_patch('{"learner": "fine-tuning"}', ?)""", (recorded,))
+    found = facts(contents.read(reading(tmp_path)))
+    assert list(found)[list(found).index("learner") + 1] == "protocol"
+    assert found["protocol"] == protocol
 
 
 def text_of(folder: Path, made: Study, **options: Any) -> str:

@@ -13,6 +13,8 @@ from labelwise.report.content import Content
 
 SHOWN = 60
 """Names in a list that are written out."""
+PROTOCOL = "protocol"
+"""The fact that says how fine-tuned fits were made; other learners have none."""
 
 
 def facts(content: Content) -> dict[str, str]:
@@ -24,7 +26,7 @@ def facts(content: Content) -> dict[str, str]:
         "data": data["source"], "data fingerprint": data["fingerprint"], "pool": f"{data['pool']:,} images",
         "test set": f"{data['test']:,} images", f"{len(classes):,} classes": ", ".join(classes[:SHOWN]) + more,
         **_minority(started),
-        **_over_runs(started["used"], ""),
+        **_over_runs(started["used"].map(_with_protocol), ""),
         **_over_runs(started["chosen"], " (chosen)"),
         "fits with a problem": problems(content.rounds) or "none",
         "labelwise that made the store": content.version, "store made": content.created,
@@ -33,6 +35,13 @@ def facts(content: Content) -> dict[str, str]:
         last = started["finished"].dropna()
         found["runs"] = f"from {started['started'].min()}" + (f" to {last.max()}" if len(last) else "")
     return found
+
+
+def _with_protocol(used: dict[str, Any]) -> dict[str, Any]:
+    """Name the protocol of a fine-tuned run after its learner. Records without one are older than protocol 2."""
+    if used.get("learner") != "fine-tuning":
+        return used
+    return {"learner": used["learner"], PROTOCOL: "1", **used}
 
 
 def _over_runs(values: pd.Series, suffix: str) -> dict[str, str]:
