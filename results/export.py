@@ -1,54 +1,91 @@
-"""Exports a finished study into this folder: its rounds, its report, and a page that says what they show.
+"""Exports a study: its tables, compressed, and a page that says what they show.
 
     python results/export.py OUT NAME
+    python results/export.py --whole OUT FOLDER
 
-OUT is the folder that the study was run into. Everything under results/NAME/ is made from its records, nothing by hand.
+OUT is the folder that the study was run into. The first form writes into results/NAME: `README.md`, and each table as
+`tables/*.csv.gz`. The second writes everything into FOLDER, which should be outside the repository: the report, all
+figures and the tables as plain CSV. Both make every file from the study's records, nothing by hand.
 """
 
 from __future__ import annotations
 
+import argparse
+import gzip
 import re
-import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from labelwise.analysis.results import problems
 from labelwise.records import reading
 from labelwise.report import write_report
 from labelwise.report.content import Content, read
 from labelwise.report.published import beside, comparability
-from labelwise.report.used import facts
+from labelwise.report.tables import write_tables
+from labelwise.report.used import PROTOCOL, facts
 
 HERE = Path(__file__).parent
+KEPT = (
+    "Every round is in [rounds.csv.gz](tables/rounds.csv.gz), and what follows from it in the tables beside it. "
+    "Where the study itself is at hand, `--whole` makes the report and the figures."
+)
+WHOLE = "[The report](report.html) opens offline; every round is in [rounds.csv](tables/rounds.csv)."
 POSTER = ("EfficientNet-B0 with ImageNet weights", "CIFAR-10 without loss", "5 seeds")
 
 
 def main() -> None:
     """Export one study; see above."""
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    export(Path(sys.argv[1]), HERE / sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--whole", action="store_true", help="the report and all figures too, into any folder")
+    parser.add_argument("out", metavar="OUT", type=Path)
+    parser.add_argument("name", metavar="NAME", help="a folder under results/, or any folder with --whole")
+    given = parser.parse_args()
+    if not given.whole:
+        export(given.out, HERE / given.name)
+    elif (folder := Path(given.name)).exists() and any(folder.iterdir()):
+        parser.error(f"{folder} is not empty; name a new folder")
+    else:
+        export_whole(given.out, folder)
 
 
 def export(out: Path, folder: Path) -> None:
+    """Write README.md and the compressed tables of the study in `out` into `folder`. Equal records, equal bytes."""
+    store = reading(out)
+    content = read(store)
+    tables = folder / "tables"
+    tables.mkdir(parents=True, exist_ok=True)
+    for older in tables.glob("*.csv*"):
+        older.unlink()
+    with TemporaryDirectory() as plain:
+        for name in write_tables(content, Path(plain)):
+            compress(Path(plain) / name, tables / f"{name}.gz")
+    (folder / "README.md").write_text(page(content, store.digest(), KEPT), encoding="utf-8")
+
+
+def compress(table: Path, to: Path) -> None:
+    """Write a file compressed by gzip, without its name and time, so that equal files give equal bytes."""
+    to.write_bytes(gzip.compress(table.read_bytes(), 9, mtime=0))
+
+
+def export_whole(out: Path, folder: Path) -> None:
     """Write the report with its tables and figures, and README.md, of the study in `out` into `folder`."""
     store = reading(out)
-    write_report(store, folder)
-    html = folder / "report.html"
+    html = write_report(store, folder)
     html.write_text(re.sub(r'file:/[^\s<"]*/', "file:", html.read_text(encoding="utf-8")), encoding="utf-8")
-    for figure in (folder / "figures").glob("*.pdf"):
-        figure.unlink()  # the same as the SVG beside it
-    (folder / "README.md").write_text(page(read(store), store.digest()), encoding="utf-8")
+    (folder / "README.md").write_text(page(read(store), store.digest(), WHOLE), encoding="utf-8")
 
 
-def page(content: Content, digest: str) -> str:
-    """Return the study's page in Markdown: verdict, the published figures beside it, what differs, how sure it is."""
-    study, done = content.study, len(content.runs)
+def page(content: Content, digest: str, said: str) -> str:
+    """Return the study's page in Markdown: verdict, the published figures beside it, what differs, how sure it is.
+
+    said: where the numbers are, KEPT or WHOLE.
+    """
+    study, done, made = content.study, len(content.runs), facts(content)
     table = content.verdict.table.fillna("").astype(str)
     parts = [
-        f"# {study.name}", study.question,
+        f"# {study.name}", study.question, fine_tuned(made.get(PROTOCOL)),
         f"{done} of {content.planned} runs are finished; records {digest}. Everything here is written by "
-        "`results/export.py` from the records. [The report](report.html) opens offline; every round is in "
-        "[rounds.csv](tables/rounds.csv).",
+        f"`results/export.py` from the records. {said}",
         "## What it shows", "\n".join(f"- {line}" for line in content.verdict.overall),
         _table(list(table.columns), table.to_numpy().tolist()),
     ]  # fmt: skip
@@ -62,10 +99,16 @@ def page(content: Content, digest: str) -> str:
             "## Beside the published study", _table(claims.head, [[c.text for c in row] for row in claims.rows]),
             "What differs from it:", _differences(content),
         ]  # fmt: skip
-    said = problems(content.rounds)
-    parts += ["## How sure", _certainty(content) + (f" Fits with a problem: {said}." if said else " No fit was stuck.")]
-    parts += ["## Made with", _table(["what", "value"], [[key, str(value)] for key, value in facts(content).items()])]
+    stuck = problems(content.rounds)
+    fits = f"Fits with a problem: {stuck}." if stuck else "No fit was stuck."
+    parts += ["## How sure", f"{_certainty(content)} {fits}"]
+    parts += ["## Made with", _table(["what", "value"], [list(pair) for pair in made.items()])]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def fine_tuned(protocol: str | None) -> str:
+    """Return the line that names the fine-tuning protocol; nothing for another learner."""
+    return f"Fine-tuned with protocol {protocol}: CHANGELOG.md says what that is." if protocol else ""
 
 
 def _differences(content: Content) -> str:
