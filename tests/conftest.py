@@ -24,6 +24,7 @@ LONG = (
     "study/test_executor",
     "labelling/test_kill",
     "models/test_finetune",
+    "models/test_kernels",
 )
 """Files that take longest begin first, so that no worker is left with one of them at the end."""
 CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "cifar10"
