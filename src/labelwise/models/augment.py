@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from labelwise.models.backbone import Backbone
-
-PADDING = 4
-"""Pixels of black around an image before it is cropped again at random."""
+from labelwise.models.course import PADDING, Steps
 
 
 @dataclass(frozen=True)
@@ -37,18 +34,13 @@ def pad(pixels: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.pad(pixels, (0, 0, PADDING, PADDING, PADDING, PADDING))
 
 
-def crop_and_flip(padded: torch.Tensor, chosen: NDArray[np.int64], rng: np.random.Generator) -> torch.Tensor:
-    """Draw a crop at random and a horizontal flip for each chosen image: (n, H, W, 3) uint8.
-
-    padded: (L, H + 8, W + 8, 3) as by `pad`; chosen: (n,) rows of it.
-    """
-    count, (tall, wide) = len(chosen), padded.shape[1:3]
+def crop_and_flip(padded: torch.Tensor, step: Steps) -> torch.Tensor:
+    """Cut each image of a step out of its frame and flip it as drawn: (B, H, W, 3) uint8. padded: as by `pad`."""
+    count, (tall, wide) = len(step.rows), padded.shape[1:3]
     height, width = tall - 2 * PADDING, wide - 2 * PADDING
-    top, left = rng.integers(0, 2 * PADDING + 1, (2, count, 1))
     columns = np.repeat(np.arange(width)[None], count, axis=0)
-    flipped = rng.random(count) < 0.5
-    columns[flipped] = columns[flipped, ::-1]
-    rows = (chosen[:, None] * tall + top + np.arange(height)) * wide
-    at = torch.from_numpy((rows[:, :, None] + (left + columns)[:, None, :]).ravel())
+    columns[step.flipped] = columns[step.flipped, ::-1]
+    rows = (step.rows[:, None] * tall + step.top[:, None] + np.arange(height)) * wide
+    at = torch.from_numpy((rows[:, :, None] + (step.left[:, None] + columns)[:, None, :]).ravel())
     # one index over all pixels takes a third of the time of three that are broadcast
     return padded.view(-1, 3).index_select(0, at.to(padded.device)).view(count, height, width, 3)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import threading
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -12,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from labelwise.arrays import Floats, Indices, Labels, Predictions, softmax
 from labelwise.config import Learner, Study, canonical, digest
@@ -21,55 +24,39 @@ from labelwise.data.images import ImageSet, Progress, unseen
 from labelwise.errors import InputError
 from labelwise.models.augment import Scale
 from labelwise.models.backbone import Backbone, load_backbone, torch_threads
+from labelwise.models.classifier import Classifier, initial_state
+from labelwise.models.course import STATISTICS_IMAGES, Course
 from labelwise.models.embeddings import embed_dataset
-from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, dropped, inverse_frequency
+from labelwise.models.engine import Fit
+from labelwise.models.layout import parameters_of, statistics_of
+from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, inverse_frequency
 from labelwise.models.pixels import on_device, training_pixels
+from labelwise.models.places import Source
 from labelwise.models.rewrites import fold_batch_norm, rewritten
-from labelwise.models.training import (
-    STATISTICS_IMAGES,
-    Part,
-    autocasts,
-    own_randomness,
-    precision,
-    train,
-)
+from labelwise.models.scoring import Scorer, Scores, stochastic
+from labelwise.models.sharing import ALONE, Sharing, share
+from labelwise.models.training import Part, Trained, autocasts, own_randomness, precision, train
 from labelwise.models.validation import described, validation_split
-from labelwise.seeds import generator, integer
+from labelwise.seeds import generator
 
-PROTOCOL = "1"
+PROTOCOL = "2"
 """Part of the learner's key: changes with anything in how a fit is made."""
 TYPICAL_EPOCHS = 30
 """Epochs that a fit usually takes on 500 to 5,000 labels (19 to 37 seen); only for the plan's estimate."""
 FLOAT16 = 65_504.0
 """The largest float16: no embedding is infinite."""
 SCORING_BATCH = {"cpu": 128, "cuda": 2048, "mps": 512}
-"""Images that are scored at once, of up to 64x64 pixels on a GPU; fewer of larger ones."""
-
-
-class Classifier(nn.Module):
-    """A backbone and a linear layer on its embeddings, in float32 whatever the backbone's precision."""
-
-    def __init__(self, backbone: nn.Module, features: int, classes: int) -> None:
-        super().__init__()
-        with torch.random.fork_rng(devices=[]):  # these initial weights are never used
-            self.backbone, self.head = backbone, nn.Linear(features, classes)
-
-    def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the backbone's embeddings (n, D) float32."""
-        with precision(x.device):
-            features: torch.Tensor = self.backbone(x)
-        return features.float()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.head(self.embed(x))
-        return logits
+"""Images that a model of its own scores at once."""
+ONE_AT_A_TIME = threading.Lock()
+"""Models that train alone do so one after the other: they draw from torch's global generators."""
 
 
 @dataclass(frozen=True)
 class FineTune:
-    """The learner. pixels: (N, H, W, 3) uint8, mapped; model: takes each fit's weights in turn, rewritten for speed.
+    """The learner. pixels: (N, H, W, 3) uint8, mapped; kept: the same in a GPU's memory, where they fit.
 
-    kept: the pixels in a GPU's memory, where they fit.
+    model: takes the weights of fits that train alone, in turn, rewritten for speed. sharing: how fits share a GPU;
+    scorer: what scores there for all fits.
     """
 
     images: ImageSet
@@ -83,6 +70,13 @@ class FineTune:
     kept: torch.Tensor | None = None
     preparation: Preparation = field(default_factory=Preparation)
     frozen_embeddings: bool = False
+    sharing: Sharing = ALONE
+    scorer: Scorer | None = None
+
+    @property
+    def side_by_side(self) -> int:
+        """Runs that go on at once in one process, by default."""
+        return self.sharing.side_by_side
 
     def pretrained(self, progress: Progress) -> tuple[Floats, Preparation]:
         """Return the embeddings that a probe with this backbone stands on, of images upsampled to 128 pixels."""
@@ -100,19 +94,43 @@ class FineTune:
         fitting = np.setdiff1d(np.arange(len(labels)), held)
         checked = held if len(held) else fitting  # a single label is all there is
         balance = self._balance(labels[fitting], weighting)
-        self._reset(seed)
-        with own_randomness(self.backbone.device, seed):
-            done = train(
-                self.model, Scale.of(self.backbone), self._part(indices, labels, fitting),
-                self._part(indices, labels, checked), balance, self.recipe, generator(seed, "fit"),
-            )  # fmt: skip
-        cost = FitCost(time.perf_counter() - started, done.epochs, done.images_forward, done.images_backward)
-        details = described(done, labels[fitting], labels[checked], balance.cpu().numpy())
+        course = Course(len(fitting), self.recipe, generator(seed, "fit"))
+        parts = [(indices[rows], labels[rows]) for rows in (fitting, checked)]
+        if self.sharing.engine is None:
+            done = self._alone(course, parts, balance, seed)
+            seconds = time.perf_counter() - started
+        else:
+            done, seconds = self._together(course, parts, balance, seed)
+        cost = FitCost(seconds, done.epochs, done.images_forward, done.images_backward)
+        details = described(done, labels[fitting], labels[checked], balance)
         state = {name: value.cpu().numpy() for name, value in done.state.items()}
         return FittedFineTune(self, state, cost, len(fitting), len(held), details)
 
-    def _part(self, indices: Indices, labels: Labels, rows: NDArray[np.int64]) -> Part:
-        return Part(self._take(indices[rows]), torch.from_numpy(labels[rows]).to(self.backbone.device))
+    def _alone(self, course: Course, parts: list[Any], balance: NDArray[np.float32], seed: int) -> Trained:
+        device = self.backbone.device
+        with ONE_AT_A_TIME, own_randomness(device, seed):
+            self._reset(seed)
+            fitting, held = (Part(self._take(rows), torch.from_numpy(labels).to(device)) for rows, labels in parts)
+            weights = torch.from_numpy(balance).to(device)
+            return train(self.model, Scale.of(self.backbone), fitting, held, weights, course)
+
+    def _together(
+        self, course: Course, parts: list[Any], balance: NDArray[np.float32], seed: int
+    ) -> tuple[Trained, float]:
+        """Have the engine do a fit; return what it did, and its share of the time."""
+        assert self.sharing.engine is not None
+        initial = initial_state(self.backbone, self.classes, self.recipe, seed)
+        layouts = parameters_of(self.model), statistics_of(self.model)
+        rows = [layout.row({name: initial[name].cpu() for name in layout.names}) for layout in layouts]
+        done = self.sharing.engine.fit(Fit(course, parts[0], parts[1], balance, rows[0], rows[1]))
+        best = zip(layouts, (done.weights, done.statistics), strict=True)
+        state = {name: value for layout, row in best for name, value in layout.tensors(row).items()}
+        return Trained.of(course, {**initial, **state}, done.checked), done.seconds
+
+    def stop(self) -> None:
+        """Give up the fits that go on in other threads."""
+        if self.sharing.engine is not None:
+            self.sharing.engine.stop()
 
     def _take(self, indices: Indices) -> torch.Tensor:
         """Return images as they are: (n, H, W, 3) uint8 on the backbone's device."""
@@ -120,21 +138,14 @@ class FineTune:
             return self.kept[torch.from_numpy(indices).to(self.kept.device)]
         return torch.from_numpy(np.ascontiguousarray(self.pixels[indices])).to(self.backbone.device)
 
-    def _balance(self, labels: Labels, weighting: str) -> torch.Tensor:
+    def _balance(self, labels: Labels, weighting: str) -> NDArray[np.float32]:
         """Return each class's weight (K,): 1, or inverse to its frequency with a mean of 1 over the labels."""
         weights = inverse_frequency(labels, self.classes) if weighting == "inverse" else np.ones(self.classes)
-        return torch.from_numpy(weights.astype(np.float32)).to(self.backbone.device)
+        return weights.astype(np.float32)
 
     def _reset(self, seed: int) -> None:
-        """Put the initial weights into the model: the backbone's own, and a new head by the seed."""
-        initial = self.backbone
-        if self.recipe.weights == "scratch":
-            initial = load_backbone(self.recipe, integer(seed, "scratch"))
-        self.model.backbone.load_state_dict(initial.module.state_dict())
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(integer(seed, "head"))
-            head = nn.Linear(self.model.head.in_features, self.classes)
-        self.model.head.load_state_dict(head.state_dict())
+        """Put the initial weights into the model that trains alone."""
+        self.model.load_state_dict(initial_state(self.backbone, self.classes, self.recipe, seed))
 
     def scoring_module(self, weights: dict[str, NDArray[Any]]) -> Classifier:
         """Return a copy of the model with these weights, for scoring alone: batch-norms folded, convolutions fast."""
@@ -178,63 +189,90 @@ class FittedFineTune:
         """Return (n, K) probabilities and, if asked for, the model's own embeddings (N, D) float16, filled there."""
         started = time.perf_counter()
         learner = self.learner
-        module, device, narrow = self.module, learner.backbone.device, learner.recipe.scoring == "bfloat16"
         logits = np.empty((len(indices), learner.classes), np.float32)
         rows = np.zeros((len(learner.pixels), learner.backbone.features), np.float16) if embeddings else None
-        size, passes = _scoring_batch(learner.pixels, device), []
-        with torch.inference_mode(), torch_threads(1):
+        passes = []
+        with self._scoring() as (scores, size):
             for start in range(0, len(indices), size):
                 part = indices[start : start + size]
-                inputs = learner.inputs(part)
-                features = module.embed(inputs.to(torch.bfloat16) if narrow else inputs)
-                logits[start : start + size] = module.head(features).cpu().numpy()
+                features, found = scores(part)
+                logits[start : start + size] = found.cpu().numpy()
                 if rows is not None:
                     rows[part] = features.clamp(-FLOAT16, FLOAT16).half().cpu().numpy()
                 if dropout is not None:
-                    passes.append(dropped(features.cpu().numpy(), dropout, start, self._head))
-        stochastic = np.concatenate(passes, axis=1) if passes else None
+                    passes.append(stochastic(features, dropout, start, self.state))
+        together = np.concatenate(passes, axis=1) if passes else None
         seconds = time.perf_counter() - started
-        return Predictions(indices, softmax(logits), rows, stochastic, seconds, len(indices))
+        return Predictions(indices, softmax(logits), rows, together, seconds, len(indices))
 
-    def _head(self, features: Floats) -> Floats:
-        """Return the class probabilities of embeddings (n, D): (n, K)."""
-        return softmax(features @ self.state["head.weight"].T + self.state["head.bias"])
+    @contextmanager
+    def _scoring(self) -> Iterator[tuple[Scores, int]]:
+        """Give what scores with this fit's weights, and how many images at once at most."""
+        if (scorer := self.learner.scorer) is not None:
+            with scorer.using(self.state) as scores:
+                yield scores, scorer.batch
+            return
+        narrow = self.learner.recipe.scoring == "bfloat16"
 
+        def scores_of(part: Indices) -> tuple[torch.Tensor, torch.Tensor]:
+            inputs = self.learner.inputs(part)
+            features = self.module.embed(inputs.to(torch.bfloat16) if narrow else inputs)
+            return features, self.module.head(features)
 
-def _scoring_batch(pixels: NDArray[np.uint8], device: torch.device) -> int:
-    size = SCORING_BATCH[device.type]
-    return size if device.type == "cpu" else max(16, min(size, size * 64 * 64 // (pixels.shape[1] * pixels.shape[2])))
+        with torch.inference_mode(), torch_threads(1):
+            yield scores_of, SCORING_BATCH[self.learner.backbone.device.type]
 
 
 def build(dataset: Dataset, study: Study, progress: Progress) -> FineTune:
-    """Load the backbone and the pixels, and return the learner.
+    """Load the backbone and the pixels, and return the learner; on a GPU, prepare how fits share it.
 
-    Errors: InputError as load_backbone, and for a backbone that does not take images of this size.
+    Errors: InputError as load_backbone, for a backbone that does not take images of this size, and as `share`.
     """
     recipe = study.learner
     backbone = load_backbone(recipe)
     pixels = training_pixels(dataset.images, backbone, recipe.size, progress)
     classes, device = len(dataset.classes), backbone.device
-    narrow = "bfloat16 autocast" if autocasts(device) else ""
-    settings = canonical(recipe.model_dump(mode="json", exclude={"penalty"}))  # which is a probe's
-    learner = FineTune(
-        dataset.images, pixels, classes, backbone, recipe, Classifier(backbone.module, backbone.features, classes),
-        key=digest(
-            "finetune", PROTOCOL, dataset.fingerprint, backbone.fingerprint, str(device), settings,
-            str(pixels.shape), *(version(package) for package in ("torch", "timm")), *([narrow] if narrow else []),
-        ),
-        used={"learner": "fine-tuning", "backbone": backbone.name, "weights": backbone.weights,
-              "device": str(device), "input": f"{pixels.shape[2]}x{pixels.shape[1]}", "threads": "1",
-              "scoring": narrow or recipe.scoring, **({"precision": narrow} if narrow else {})},
-        kept=on_device(pixels, device),
-    )  # fmt: skip
-    probe = learner.inputs(np.arange(2))
+    kept, scale = on_device(pixels, device), Scale.of(backbone)
+    probe = scale(torch.from_numpy(np.array(pixels[:2])).to(device))
     _check_size(backbone, probe)
     module = rewritten(backbone.module, probe) if device.type == "cpu" else backbone.module
     own = copy.deepcopy(module) if module is backbone.module else module  # the backbone keeps its initial weights
     model = Classifier(own, backbone.features, classes)
     model.to(device).to(memory_format=torch.channels_last)
-    return replace(learner, model=model)
+    source = Source(pixels, kept, scale, precision, classes, device)
+    example = scale(torch.from_numpy(np.array(pixels[: min(8, len(pixels))])).to(device))
+    sharing = share(model, source, recipe, example)
+    used = _used(backbone, recipe, pixels, sharing)
+    settings = canonical(recipe.model_dump(mode="json", exclude={"penalty"}))  # which is a probe's
+    made_with = [f"{name} {version(name)}" for name in ("torch", "timm")]
+    made_with += [used[name] for name in ("precision", "card", "fits") if name in used]
+    key = digest("finetune", PROTOCOL, dataset.fingerprint, backbone.fingerprint, str(device), settings,
+                 str(pixels.shape), *made_with)  # fmt: skip
+    scorer = Scorer(model, source) if device.type == "cuda" else None
+    return FineTune(
+        dataset.images, pixels, classes, backbone, recipe, model, key, used, kept, sharing=sharing, scorer=scorer
+    )
+
+
+def _used(backbone: Backbone, recipe: Learner, pixels: NDArray[np.uint8], sharing: Sharing) -> dict[str, str]:
+    """Return what a fit uses, in words, for the records."""
+    device = backbone.device
+    narrow = "bfloat16 autocast" if autocasts(device) else ""
+    used = {
+        "learner": "fine-tuning",
+        "protocol": PROTOCOL,
+        "backbone": backbone.name,
+        "weights": backbone.weights,
+        "device": str(device),
+        "input": f"{pixels.shape[2]}x{pixels.shape[1]}",
+        "threads": "1",
+        "scoring": narrow or recipe.scoring,
+    }
+    if narrow:
+        used["precision"] = narrow
+    if device.type == "cuda":
+        used |= {"card": torch.cuda.get_device_name(device), "fits": sharing.way}
+    return used
 
 
 def _check_size(backbone: Backbone, inputs: torch.Tensor) -> None:
@@ -257,8 +295,11 @@ def calibrate(dataset: Dataset, study: Study) -> Calibration:
     learner = build(dataset, study.model_copy(update={"learner": recipe}), unseen)
     few = np.sort(dataset.pool[np.linspace(0, len(dataset.pool) - 1, min(320, len(dataset.pool))).astype(np.int64)])
     learner.fit(few[:64], dataset.labels[few[:64]], "none", 0, {})  # loads what loads late
-    fitted = learner.fit(few, dataset.labels[few], "none", 0, {})
-    per_image = fitted.cost.seconds / max(1, fitted.cost.images_backward)
+    started, at_once = time.perf_counter(), learner.side_by_side
+    with ThreadPoolExecutor(at_once) as pool:
+        fits = list(pool.map(lambda seed: learner.fit(few, dataset.labels[few], "none", seed, {}), range(at_once)))
+    fitted = fits[0]
+    per_image = (time.perf_counter() - started) / max(1, fitted.cost.images_backward)
     fitted.predict(few[:32])
     per_score = fitted.predict(few).seconds / len(few)
     share, epochs = study.learner.validation, min(TYPICAL_EPOCHS, study.learner.epochs)
@@ -266,5 +307,5 @@ def calibrate(dataset: Dataset, study: Study) -> Calibration:
         once=0.0, forward_once=0,
         fit=lambda n: epochs * n * (1 - share) * per_image, score=lambda n: per_score * n,
         forward=lambda n: epochs * (n + min(n, STATISTICS_IMAGES)), backward=lambda n: round(epochs * n * (1 - share)),
-        forward_scored=1, features=learner.backbone.features, frozen_embeddings=False,
+        forward_scored=1, features=learner.backbone.features, frozen_embeddings=False, side_by_side=at_once,
     )  # fmt: skip

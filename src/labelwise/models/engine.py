@@ -1,0 +1,240 @@
+"""Trains the fits of many runs together on one device: a fit that ends makes room for the next one of any run.
+
+`Engine.fit` is called from any thread and blocks until its fit is done. A `Lane` is one pack with a thread of its own,
+and on a GPU a stream. More fits are on the device than have places: while some are validated, others train in their
+stead. A fit's numbers do not depend on when it has a place, on which, or on who its neighbours are.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from labelwise.errors import InputError
+from labelwise.models.course import Course, Steps
+from labelwise.models.graphs import on
+from labelwise.models.learner import Stopped
+from labelwise.models.places import Checker, Trainer
+
+Rows = NDArray[np.int64]
+KEPT = "run the same command again: finished rounds are kept"
+
+
+@dataclass
+class Fit:
+    """One fit, as an engine is asked for it. fitting, held: (rows of the data set, labels); balance: (classes,).
+
+    weights, statistics: the initial state, (P,) and (S,). They end as the best ones found, on the CPU.
+    """
+
+    course: Course
+    fitting: tuple[Rows, Rows]
+    held: tuple[Rows, Rows]
+    balance: NDArray[np.float32]
+    weights: torch.Tensor
+    statistics: torch.Tensor
+    numbers: torch.Tensor = field(init=False)
+    drawn: Steps = field(init=False)
+    rates: NDArray[np.float32] = field(init=False)
+    done: int = 0  # steps of those drawn
+    checked: int = 0  # images through the network in validations
+    seconds: float = 0.0
+    future: Future[Fit] = field(default_factory=Future)
+
+    def draw(self, trainer: Trainer) -> None:
+        """Draw the steps up to the next validation."""
+        before, rate = self.course.steps, self.course.rate
+        self.drawn, self.done = self.course.segment(), 0
+        self.rates = trainer.rate(rate, np.arange(before, self.course.steps) + 1)
+
+    @property
+    def left(self) -> int:
+        """Steps to the next validation."""
+        return len(self.drawn) - self.done
+
+    def order(self, steps: int) -> NDArray[np.int64]:
+        """Return the next steps as a place needs them: (steps, 5, B)."""
+        part = slice(self.done, self.done + steps)
+        rows = self.drawn.rows[part]
+        own = (self.fitting[0][rows], self.drawn.top[part], self.drawn.left[part], self.drawn.flipped[part])
+        return np.stack([*own, self.fitting[1][rows]], axis=1).astype(np.int64)
+
+
+class Lane:
+    """One pack: its places, the fits that are on the device, and the order in which they take turns."""
+
+    def __init__(self, trainer: Trainer, checker: Checker, waiting: queue.SimpleQueue[Fit | None], stream: Any) -> None:
+        self.trainer, self.checker, self.waiting, self.stream = trainer, checker, waiting, stream
+        self.places: list[Fit | None] = [None] * trainer.model.count
+        self.ready: deque[Fit] = deque()
+        self.due: deque[Fit] = deque()
+        self.checking: list[Fit] = []
+        self.sums: torch.Tensor | None = None
+        self.told: Any = None  # an event: the losses of those that are checked are there
+        self.closed = False
+
+    @property
+    def fits(self) -> list[Fit]:
+        """All fits on the device."""
+        return [*(fit for fit in self.places if fit), *self.ready, *self.due, *self.checking]
+
+    def turn(self) -> None:
+        """Do one turn: take fits in, train those in places up to the first that is due, validate those that are."""
+        self._admit()
+        started = time.perf_counter()
+        self._fill()
+        self._train()
+        if self.checking and (self.told is None or self.told.query() or not any(self.places)):
+            self._judge()
+        if not self.checking and self.due and (len(self.due) >= self.checker.model.count or not self.ready):
+            self._check()
+        self._share(time.perf_counter() - started)
+
+    @property
+    def room(self) -> int:
+        """Fits that can be on the device: those in places, those that are validated, and some that are ready."""
+        return len(self.places) + 2 * int(self.checker.model.count)
+
+    def _admit(self) -> None:
+        while not self.closed and len(fits := self.fits) < self.room:
+            try:
+                fit = self.waiting.get(block=not fits)
+            except queue.Empty:
+                return
+            if fit is None:
+                self.closed = True
+                return
+            fit.numbers = self.trainer.numbers.values.new_zeros(len(self.trainer.numbers.values), len(fit.weights))
+            fit.numbers[0] = fit.weights
+            fit.draw(self.trainer)
+            self.ready.append(fit)
+
+    def _fill(self) -> None:
+        for place, there in enumerate(self.places):
+            if there is None and self.ready:
+                fit = self.places[place] = self.ready.popleft()
+                self.trainer.put(place, fit.numbers, torch.from_numpy(fit.balance).to(fit.numbers.device))
+
+    def _train(self) -> None:
+        training = {place: fit for place, fit in enumerate(self.places) if fit}
+        if not training:
+            return
+        steps = min(fit.left for fit in training.values())
+        batch = self.trainer.recipe.batch
+        order = np.zeros((steps, 5, len(self.places), batch), np.int64)
+        rates = np.zeros((steps, len(self.places), 2), np.float32)
+        rates[:, :, 1] = 1
+        for place, fit in training.items():
+            order[:, :, place] = fit.order(steps)
+            rates[:, place] = fit.rates[fit.done : fit.done + steps]
+            fit.done += steps
+        self.trainer.steps(order, rates)
+        for place, fit in training.items():
+            if not fit.left:
+                fit.numbers = self.trainer.numbers.read(place)
+                self.places[place] = None
+                self.due.append(fit)
+
+    def _check(self) -> None:
+        """Start the validation of those that are due."""
+        self.checking = [self.due.popleft() for _ in range(min(len(self.due), self.checker.model.count))]
+        self.checker.start([fit.numbers[0] for fit in self.checking])
+        samples = [fit.course.sample() for fit in self.checking]
+        self.checker.collect([fit.fitting[0][few] for fit, few in zip(self.checking, samples, strict=True)])
+        sums = self.checker.score([(*fit.held, fit.balance) for fit in self.checking])
+        for fit, few in zip(self.checking, samples, strict=True):
+            fit.checked += len(fit.held[0]) + (len(few) if self.checker.collects else 0)
+        self.sums = sums.to("cpu", non_blocking=True)
+        if self.stream is not None:
+            self.told = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self.told.record()
+
+    def _judge(self) -> None:
+        """Take in the losses of those that were validated; who goes on is ready again."""
+        if self.told is not None:
+            self.told.synchronize()
+        assert self.sums is not None
+        losses = (self.sums[0] / self.sums[1]).tolist()
+        for place, fit in enumerate(self.checking):
+            if fit.course.validated(losses[place]):
+                fit.weights, fit.statistics = fit.numbers[0].clone(), self.checker.statistics.read(place)[0]
+            if fit.course.stopped:
+                fit.weights, fit.statistics = fit.weights.cpu(), fit.statistics.cpu()
+                del fit.numbers
+                fit.future.set_result(fit)
+            else:
+                fit.draw(self.trainer)
+                self.ready.append(fit)
+        self.checking = []
+
+    def _share(self, seconds: float) -> None:
+        """Charge each fit on the device its share of a turn."""
+        fits = self.fits
+        for fit in fits:
+            fit.seconds += seconds / len(fits)
+
+
+class Engine:
+    """Some lanes, each in a thread, which begin with the first fit. waiting: where all of them look for fits."""
+
+    def __init__(self, lanes: list[Lane], waiting: queue.SimpleQueue[Fit | None]) -> None:
+        self.lanes, self.waiting = lanes, waiting
+        self.broken: Exception | None = None
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+
+    def fit(self, fit: Fit) -> Fit:
+        """Do a fit; from any thread. Errors: Stopped after `stop`, InputError where the device fails."""
+        with self._lock:
+            if self.broken:
+                raise self.broken
+            self.waiting.put(fit)
+            if not self._threads:
+                self._threads = [threading.Thread(target=self._work, args=(lane,), daemon=True) for lane in self.lanes]
+                for thread in self._threads:
+                    thread.start()
+        return fit.future.result()
+
+    def stop(self) -> None:
+        """End all fits, those that wait too: each caller gets Stopped. Safe to call twice, and from any thread."""
+        self._break(Stopped("the engine was told to stop"))
+
+    def _work(self, lane: Lane) -> None:
+        try:
+            with on(lane.stream):
+                while self.broken is None and not lane.closed:
+                    lane.turn()
+        except Exception as error:
+            self._break(_plain(error))
+        for fit in lane.fits:
+            if not fit.future.done():
+                fit.future.set_exception(self.broken or Stopped("the engine has stopped"))
+
+    def _break(self, why: Exception) -> None:
+        with self._lock:
+            self.broken = self.broken or why
+            while not self.waiting.empty():
+                fit = self.waiting.get()
+                if fit is not None:
+                    fit.future.set_exception(self.broken)
+            for _ in self.lanes:
+                self.waiting.put(None)  # wakes those that wait for a fit
+
+
+def _plain(error: Exception) -> Exception:
+    """Return a device's failure as one line for the user; any other error as it is."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return InputError(f"the GPU has too little memory left ({line}); end what else uses it, then {KEPT}")
+    if isinstance(error, RuntimeError) and "CUDA" in str(error):
+        return InputError(f"the GPU failed ({line}); {KEPT}")
+    return error

@@ -1,0 +1,60 @@
+"""CUDA graphs: a step that is captured once is started by one call instead of a thousand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+_ONE_AT_A_TIME = threading.Lock()
+WARM_UP = 3
+"""Times that a step is computed before it is captured: kernels are compiled and memory is taken meanwhile."""
+
+
+class Captured:
+    """A function of tensors that stay where they are. Called, it is replayed where it could be captured, else computed.
+
+    failure: why it could not be captured, in words; "" where it was, or on a device without graphs.
+    """
+
+    def __init__(self, function: Callable[[], None], device: torch.device) -> None:
+        self.function, self.failure = function, ""
+        self._graph = self._captured() if device.type == "cuda" else None
+
+    def __call__(self) -> None:
+        if self._graph is None:
+            self.function()
+        else:
+            self._graph.replay()
+
+    def _captured(self) -> torch.cuda.CUDAGraph | None:
+        with _ONE_AT_A_TIME:  # other threads go on computing, but only one captures
+            stream = own_stream(torch.device("cuda"))
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(WARM_UP):
+                    self.function()
+            torch.cuda.current_stream().wait_stream(stream)
+            torch.cuda.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            try:
+                with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                    self.function()
+            except RuntimeError as error:
+                self.failure = (str(error).strip().splitlines() or ["no reason given"])[0]
+                torch.cuda.synchronize()
+                return None
+            return graph
+
+
+def own_stream(device: torch.device) -> Any:
+    """Return a new stream of a GPU; None for a device that has none."""
+    return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+
+def on(stream: Any) -> AbstractContextManager[Any]:
+    """Return the context in which work goes to a stream; None: the device has none."""
+    return nullcontext() if stream is None else torch.cuda.stream(stream)
