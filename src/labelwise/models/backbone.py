@@ -55,6 +55,11 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def device_count(name: str) -> int:
+    """Return how many devices there are of the kind that `pick_device` returns; of CPUs one. Errors: as pick_device."""
+    return torch.cuda.device_count() if pick_device(name).type == "cuda" else 1
+
+
 def load_backbone(learner: Learner, seed: int = 0) -> Backbone:
     """Build the backbone of a learner's configuration with its weights. `seed` matters only for `scratch`.
 

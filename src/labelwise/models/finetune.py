@@ -83,6 +83,7 @@ class FineTune:
     kept: torch.Tensor | None = None
     preparation: Preparation = field(default_factory=Preparation)
     frozen_embeddings: bool = False
+    side_by_side: int = 1
 
     def pretrained(self, progress: Progress) -> tuple[Floats, Preparation]:
         """Return the embeddings that a probe with this backbone stands on, of images upsampled to 128 pixels."""
@@ -110,6 +111,9 @@ class FineTune:
         details = described(done, labels[fitting], labels[checked], balance.cpu().numpy())
         state = {name: value.cpu().numpy() for name, value in done.state.items()}
         return FittedFineTune(self, state, cost, len(fitting), len(held), details)
+
+    def stop(self) -> None:
+        """Do nothing: no fit goes on in another thread."""
 
     def _part(self, indices: Indices, labels: Labels, rows: NDArray[np.int64]) -> Part:
         return Part(self._take(indices[rows]), torch.from_numpy(labels[rows]).to(self.backbone.device))
