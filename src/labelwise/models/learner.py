@@ -89,13 +89,22 @@ class Preparation:
     images_forward: int = 0
 
 
+class Stopped(Exception):  # noqa: N818  it is no error: somebody called `Learner.stop`
+    """A learner was told to stop, and so gave up a fit or a prediction."""
+
+
 class Learner(Protocol):
-    """Trains models. Equal arguments give equal models; `key` stands for everything else that a fit depends on."""
+    """Trains models. Equal arguments give equal models; `key` stands for everything else that a fit depends on.
+
+    side_by_side: runs that go on at once in one process by default, each in a thread of its own. Where it is above 1,
+    all of the learner and of what it fitted may be called from any thread. 1: one thread alone.
+    """
 
     key: str
     used: dict[str, str]
     preparation: Preparation
     frozen_embeddings: bool
+    side_by_side: int
 
     def pretrained(self, progress: Progress) -> tuple[Floats, Preparation]:
         """Return the backbone's embeddings before training (N, D), from the cache if they are there; and their cost."""
@@ -106,7 +115,14 @@ class Learner(Protocol):
         ...
 
     def fit(self, indices: Indices, labels: Labels, weighting: str, seed: int, tuned: dict[str, Any]) -> Fitted:
-        """Train on the labelled set. indices: (L,) sorted dataset indices; labels: (L,); weighting: none, inverse."""
+        """Train on the labelled set. indices: (L,) sorted dataset indices; labels: (L,); weighting: none, inverse.
+
+        Errors: Stopped after `stop` was called, also for those who are waiting.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Give up every fit that goes on in another thread, for good. May be called from any thread, and twice."""
         ...
 
 
@@ -115,7 +131,8 @@ class Calibration:
     """How fast a learner is here. once: seconds before the first run; forward_once: images embedded for each run;
 
     fit, score: seconds of one worker as a function of labels and of images; forward, backward: the backbone's passes
-    in a fit, as a function of its labels; forward_scored: its passes for each image that is scored; features: D.
+    in a fit, as a function of its labels; forward_scored: its passes for each image that is scored; features: D;
+    side_by_side: the learner's own, and then fit and score are those of one of so many runs.
     """
 
     once: float
@@ -127,6 +144,7 @@ class Calibration:
     forward_scored: int
     features: int
     frozen_embeddings: bool
+    side_by_side: int = 1
 
 
 @dataclass(frozen=True)

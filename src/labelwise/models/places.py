@@ -70,7 +70,7 @@ def cut(room: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     at = (rows * height + y.clamp(0, height - 1)) * width + x.clamp(0, width - 1)
     pixels = room.view(-1, 3).index_select(0, at.flatten()).view(*at.shape, 3)
-    return pixels * inside[..., None]
+    return torch.mul(pixels, inside[..., None])
 
 
 def packed_inputs(pixels: torch.Tensor, scale: Scale) -> torch.Tensor:

@@ -53,6 +53,7 @@ class Probe:
     preparation: Preparation
     penalty: float | None = None
     frozen_embeddings: bool = True
+    side_by_side: int = 1
 
     def standardised(self, indices: Indices) -> NDArray[np.float32]:
         """Return the features at `indices`, standardised by the pool's mean and deviation: (n, D) float32."""
@@ -105,6 +106,9 @@ class Probe:
         cost = FitCost(time.perf_counter() - started, steps)
         details = {} if steps < STEPS_AT_MOST else {"problem": f"not converged in {STEPS_AT_MOST:,} steps"}
         return FittedProbe(self, folded, bias - self.mean @ folded, cost, len(indices), 0, details)
+
+    def stop(self) -> None:
+        """Do nothing: no fit goes on in another thread."""
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,11 @@ def chunks(count: int, size: int = CHUNK) -> Iterator[slice]:
 
 def by_chunks(work: Callable[[slice], T], count: int, size: int = CHUNK) -> list[T]:
     """Do `work` on every chunk, a chunk a core at a time, each in one thread of BLAS; return the results in order."""
-    with one_thread(), ThreadPoolExecutor(cores()) as pool:
-        return list(pool.map(work, chunks(count, size)))
+    with one_thread():
+        if cores() == 1:  # no other thread, for which the end of the process would wait
+            return [work(part) for part in chunks(count, size)]
+        with ThreadPoolExecutor(cores()) as pool:
+            return list(pool.map(work, chunks(count, size)))
 
 
 def squared_distances(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:

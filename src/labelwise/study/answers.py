@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -26,7 +28,7 @@ from labelwise.zero_shot.audit import audit
 @dataclass(frozen=True)
 class Answers:
     """All that answers in a study. keys: what -> what stands for its content, for what was read from elsewhere;
-    embedded: the pretrained embeddings, for starts that look at them.
+    embedded: the pretrained embeddings, for starts that look at them. Runs in several threads may ask at once.
     """
 
     study: Study
@@ -34,29 +36,36 @@ class Answers:
     model: ZeroShotModel | None
     keys: dict[str, str]
     embedded: Embedded
-    _kept: dict[str, Any] = field(default_factory=dict)
+    _labelers: dict[str, Labeler] = field(default_factory=dict)
+    _guesses: WeakValueDictionary[str, Guesses] = field(default_factory=WeakValueDictionary)
+    _latest: list[Guesses] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def labeler(self, run: Run) -> Labeler:
         """Return who answers in a run."""
         labeling = _labeling(run)
         key = f"{canonical(labeling)} {run.seed}"
-        if key not in self._kept:
-            self._kept[key] = build_labeler(labeling, self.dataset, run.seed, self.study.skip_unreadable)
-        labeler: Labeler = self._kept[key]
-        return labeler
+        with self._lock:
+            if key not in self._labelers:
+                self._labelers[key] = build_labeler(labeling, self.dataset, run.seed, self.study.skip_unreadable)
+            return self._labelers[key]
 
     def guesses(self, run: Run, subset: Subset, progress: Progress = unseen) -> Guesses | None:
-        """Return what the zero-shot model says of the images that a run may start with; None where it asks nobody."""
+        """Return what the zero-shot model says of the images that a run may start with; None where it asks nobody.
+
+        Kept as long as a run of the row and seed holds them, and the latest for the next arm.
+        """
         if not asks_zero_shot(run.arm):
             return None
         assert self.model is not None
         whole = self.study.zero_shot.pool == "full"
         key = "guesses" if whole else f"guesses {run.row.name} {run.seed}"
-        if key not in self._kept:
-            for other in [name for name in self._kept if name.startswith("guesses")]:
-                del self._kept[other]  # one at a time: the arms of a row and seed follow each other
-            self._kept[key] = self.model.predict(self.dataset.pool if whole else subset.indices, progress)
-        found: Guesses = self._kept[key]
+        with self._lock:  # one thread asks the model, the others wait for what it says
+            found = self._guesses.get(key)
+            if found is None:
+                found = self.model.predict(self.dataset.pool if whole else subset.indices, progress)
+                self._guesses[key] = found
+            self._latest[:] = [found]
         return found
 
     def start(self, run: Run, subset: Subset) -> LabelEvents:

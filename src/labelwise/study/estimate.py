@@ -72,7 +72,7 @@ def estimate_study(study: Study, progress: Progress, workers: int | None = None)
     dataset = open_dataset(study, progress)
     runs = plan_runs(study, dataset)
     speed = calibrate(dataset, study)
-    number = min(workers or default_workers(study, speed.frozen_embeddings), len(runs))
+    number = min(workers or default_workers(study, speed), len(runs))
     with cores_shared(number):
         timed = {
             name: _time_strategy([run for run in runs if run.name == name], dataset, speed)

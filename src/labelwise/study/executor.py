@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -52,7 +52,7 @@ class Listener(Protocol):
 def run_study(
     study: Study, out: Path, listener: Listener, workers: int | None = None, cluster: Cluster | None = None
 ) -> None:
-    """Run a whole study into the folder `out`, on so many processes (None: as many as pay) or on an open cluster.
+    """Run a whole study into the folder `out`, so many runs side by side (None: as many as pay) or on an open cluster.
 
     Errors: InputError before anything is written.
     """
@@ -70,13 +70,14 @@ def run_study(
     runner = Runner(study, dataset, learner)
     answers = runner.answers
     card = answers.prepare(runs, listener.work)
-    with writing(out) as store:
+    with writing(out) as store, ExitStack() as ending:
+        ending.callback(learner.stop)
         _open(store, study, dataset, learner, card)
         listener.planned(runs)
         states = {run_id(run, study, learner.key, answers.key(run)): run for run in runs}
         jobs = _jobs(states, store, listener)
         rows = {identity: _describe(run, identity, runner) for identity, run in states.items()}
-        number = workers or default_workers(study, learner.frozen_embeddings)
+        number = workers or default_workers(study, learner)
         for part in _waiting(study, jobs, store):
             if cluster:
                 computed = cluster.compute(part, runner, store.state)

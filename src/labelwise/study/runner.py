@@ -32,7 +32,10 @@ class Kept:
     memory: dict[str, Any] = field(default_factory=dict)
 
     def packed(self) -> Kept:
-        """Return what is worth sending to another worker: small, and without the learner."""
+        """Return what is worth sending to another worker: small, and without the learner.
+
+        Arrays are shared with workers of this process, so nobody may write into them.
+        """
         fits = {
             key: Shared(
                 replace(shared.fitted, learner=None),  # type: ignore[type-var]
@@ -41,7 +44,7 @@ class Kept:
             )
             for key, shared in self.fits.items()
         }
-        return Kept(fits, self.tuned, {})
+        return Kept(fits, dict(self.tuned), {})
 
     def add(self, packed: Kept, learner: Learner) -> None:
         """Take in what another worker sent, and give the fits this worker's learner."""
@@ -85,13 +88,13 @@ class Runner:
     def steps(self, run: Run, state: State | None, kept: Kept) -> Iterator[Step]:
         """Go on with a run from its recorded state (None: from the start); yield each finished round."""
         subset = draw_subset(self.dataset, self.study, run.row, run.seed)
+        guesses = self.answers.guesses(run, subset)  # held to the end, so that they are made once
         chosen_on = self.answers.tuning(run, subset)
         key = chosen_on.indices.tobytes() + chosen_on.labels.tobytes()
         if key not in kept.tuned:
             started = time.perf_counter()
             chosen = self.learner.tune(chosen_on.indices, chosen_on.labels, run.seed)
             kept.tuned[key] = chosen, time.perf_counter() - started
-        guesses = self.answers.guesses(run, subset)
         task = Task(
             self.learner, run.arm, run.seed, arm_pool(self.dataset, subset, run.arm), self.dataset.test,
             self.dataset.labels, run.budget, run.batch, *kept.tuned[key], kept.fits, kept.memory,

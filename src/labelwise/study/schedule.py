@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from labelwise.errors import InputError
 from labelwise.state import State
@@ -69,6 +69,22 @@ def answers(build: Callable[[], Runner], order: Order) -> Iterator[Answer | Fail
         yield Failure(traceback.format_exc(), expected=False)
 
 
+class Crew(Protocol):
+    """Those who compute side by side, threads or processes. A job is known to them by its run's identity."""
+
+    def has_room(self) -> bool:
+        """Return whether another job can start."""
+        ...
+
+    def start(self, identity: str, order: Order) -> None:
+        """Have a job computed; called where there is room."""
+        ...
+
+    def wait(self) -> list[tuple[str, Answer | Failure | None]]:
+        """Return what has come in, at least one answer; None from a job whose worker died. Called where jobs go on."""
+        ...
+
+
 class Schedule:
     """The jobs that wait. Runs that would make the same first fit twice are held back until it can be passed on.
 
@@ -130,3 +146,25 @@ class Schedule:
         """Forget a first fit that no waiting job can use: models are large."""
         if all(share_key(job.run) != key for job in self.pending):
             self.kept.pop(key, None)
+
+
+def coordinate(schedule: Schedule, crew: Crew) -> Generator[tuple[Job, Step], None, None]:
+    """Yield every round of every job, computed by a crew, in the order in which they come in.
+
+    Errors: see `Schedule.receive` and `Schedule.died`.
+    """
+    busy: dict[str, Job] = {}
+    while schedule.pending or busy:
+        while crew.has_room() and (taken := schedule.take()):
+            job, order = taken
+            busy[job.identity] = job
+            crew.start(job.identity, order)
+        for identity, answer in crew.wait():
+            job = busy[identity]
+            if answer is None:
+                del busy[identity]
+                schedule.died(job, "give fewer --workers")
+            elif (step := schedule.receive(job, answer)) is None:
+                del busy[identity]
+            else:
+                yield job, step

@@ -1,8 +1,10 @@
-"""Runs on several processes of this machine: one thread each, and one coordinator, which alone writes.
+"""Runs that go on side by side on this machine, and one coordinator, which alone writes.
 
-A worker opens the data and builds the learner once, then takes one run after another. What comes from the cache
-(decoded images, embeddings) is mapped, so that memory holds it once. What a round gives depends neither on the worker
-nor on how many there are.
+On a CPU, and where the learner is for one thread alone: processes with one thread each. A worker opens the data and
+builds the learner once, then takes one run after another. What comes from the cache (decoded images, embeddings) is
+mapped, so that memory holds it once. On a GPU whose learner takes several runs at once: threads of this process
+(`side_by_side`), or, on several GPUs, of one process a GPU. What a round gives depends neither on the worker nor on how
+many there are.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from multiprocessing.connection import Connection, wait
@@ -23,16 +26,22 @@ from labelwise.config import Study
 from labelwise.data.images import unseen
 from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError
-from labelwise.models.backbone import pick_device
+from labelwise.models.backbone import device_count, pick_device
+from labelwise.models.learner import Calibration, Learner
 from labelwise.models.learners import build_learner
+from labelwise.study import side_by_side
 from labelwise.study.runner import Kept, Runner, Step
-from labelwise.study.schedule import Job, Order, Recorded, Schedule, answers
+from labelwise.study.schedule import Answer, Failure, Job, Order, Recorded, Schedule, answers, coordinate
 from labelwise.threads import cores, share_cores
 
 
-def default_workers(study: Study, frozen_embeddings: bool) -> int:
-    """Return how many workers pay: one a core where the CPU fine-tunes; one where fits take no time or share a GPU."""
-    if frozen_embeddings or pick_device(study.learner.device).type != "cpu":
+def default_workers(study: Study, learner: Learner | Calibration) -> int:
+    """Return how many runs side by side pay: what the learner wants on each device; else one a core where the CPU
+    fine-tunes, and one where fits take no time or share a GPU.
+    """
+    if learner.side_by_side > 1:
+        return learner.side_by_side * device_count(study.learner.device)
+    if learner.frozen_embeddings or pick_device(study.learner.device).type != "cpu":
         return 1
     return cores()
 
@@ -40,14 +49,22 @@ def default_workers(study: Study, frozen_embeddings: bool) -> int:
 def compute(
     jobs: list[Job], runner: Runner, recorded: Recorded, workers: int
 ) -> Generator[tuple[Job, Step], None, None]:
-    """Yield every missing round of every job, computed in this process or by so many workers.
+    """Yield every missing round of every job, so many runs side by side; by one, in this thread.
 
     Each round has to be recorded before the next one is asked for. Errors: InputError, also where workers keep dying.
     """
-    if workers > 1:
-        with _Coordinator(Schedule(jobs, recorded), runner, workers) as coordinator:
-            yield from coordinator.steps()
+    if workers == 1:
+        yield from _in_turn(jobs, runner, recorded)
         return
+    places = _places(runner, workers)
+    if len(places) == 1:
+        yield from side_by_side.compute(jobs, runner, recorded, workers)
+        return
+    with _Processes(runner, places) as crew:
+        yield from coordinate(Schedule(jobs, recorded), crew)
+
+
+def _in_turn(jobs: list[Job], runner: Runner, recorded: Recorded) -> Generator[tuple[Job, Step], None, None]:
     for _, group in groupby(jobs, key=lambda job: (job.run.row.name, job.run.seed)):
         kept = Kept()
         for job in group:
@@ -55,66 +72,91 @@ def compute(
                 yield job, step
 
 
-class _Coordinator:
-    """Hands jobs to workers, and puts a new worker in a dead one's place."""
+@dataclass(frozen=True)
+class Place:
+    """Where a process computes. sharers: runs that share the machine's cores; runs: those that go on in it at once;
+    gpu: the only one that it is to see, as CUDA_VISIBLE_DEVICES names it, or "" for what this process sees.
+    """
 
-    def __init__(self, schedule: Schedule, runner: Runner, workers: int) -> None:
-        self.schedule, self.runner, self.workers = schedule, runner, workers
-        self.idle = [_Worker(runner, workers) for _ in range(workers)]
-        self.busy: dict[Connection, tuple[_Worker, Job]] = {}
+    sharers: int
+    runs: int = 1
+    gpu: str = ""
 
-    def __enter__(self) -> _Coordinator:
+
+def _places(runner: Runner, workers: int) -> list[Place]:
+    """Return where so many runs go on: a process each, or, where the learner takes several, one place a device."""
+    if runner.learner.side_by_side == 1:
+        return [Place(workers)] * workers
+    devices = min(workers, device_count(runner.study.learner.device))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(devices)))
+    return [
+        Place(workers, (workers + place) // devices, gpu.strip())
+        for place, gpu in enumerate(visible.split(",")[:devices])
+    ]
+
+
+class _Processes:
+    """A crew of processes. A dead one's jobs are given back, and a new one takes its place."""
+
+    def __init__(self, runner: Runner, places: list[Place]) -> None:
+        self.runner = runner
+        self.workers = [_Worker(runner, place) for place in places]
+
+    def __enter__(self) -> _Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in [*self.idle, *(worker for worker, _ in self.busy.values())]:
+        for worker in self.workers:
             worker.stop()
 
-    def steps(self) -> Iterator[tuple[Job, Step]]:
-        """Yield finished rounds in the order in which they come in."""
-        while self.schedule.pending or self.busy:
-            while self.idle and (taken := self.schedule.take()):
-                self._start(*taken)
-            for connection in wait(list(self.busy)):
-                assert isinstance(connection, Connection)
-                worker, job = self.busy[connection]
-                try:
-                    answer = connection.recv()
-                except (EOFError, OSError):
-                    self._replace(connection)
-                    continue
-                step = self.schedule.receive(job, answer)
-                if step is None:
-                    self.idle.append(worker)
-                    del self.busy[connection]
-                else:
-                    yield job, step
+    def has_room(self) -> bool:
+        """Return whether a process takes another job."""
+        return any(worker.room for worker in self.workers)
 
-    def _start(self, job: Job, order: Order) -> None:
-        worker = self.idle.pop()
-        self.busy[worker.connection] = worker, job
+    def start(self, identity: str, order: Order) -> None:
+        """Give a job to the process with the most room."""
+        worker = max(self.workers, key=lambda worker: worker.room)
+        worker.jobs.add(identity)
         with suppress(OSError):  # it died: that is seen when its answer is read
-            worker.connection.send(order)
+            worker.connection.send((identity, order))
 
-    def _replace(self, connection: Connection) -> None:
-        """Put a dead worker's job back, and a new worker in its place."""
-        worker, job = self.busy.pop(connection)
-        worker.stop()
-        self.schedule.died(job, "give fewer --workers")
-        self.idle.append(_Worker(self.runner, self.workers))
+    def wait(self) -> list[tuple[str, Answer | Failure | None]]:
+        """Return an answer of each process that has one."""
+        busy = {worker.connection: worker for worker in self.workers if worker.jobs}
+        came: list[tuple[str, Answer | Failure | None]] = []
+        for connection in wait(list(busy)):
+            assert isinstance(connection, Connection)
+            worker = busy[connection]
+            try:
+                identity, answer = connection.recv()
+            except (EOFError, OSError):
+                came += [(identity, None) for identity in sorted(worker.jobs)]
+                worker.stop()
+                self.workers[self.workers.index(worker)] = _Worker(self.runner, worker.place)
+                continue
+            if isinstance(answer, Answer) and answer.step is None:
+                worker.jobs.remove(identity)
+            came.append((identity, answer))
+        return came
 
 
 class _Worker:
-    """A process and the connection to it."""
+    """A process, the connection to it, and the jobs that it has."""
 
-    def __init__(self, runner: Runner, workers: int) -> None:
+    def __init__(self, runner: Runner, place: Place) -> None:
+        self.place, self.jobs = place, set[str]()
         context = multiprocessing.get_context("spawn")  # forked copies of a process with threads can hang
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
-            target=work, args=(theirs, runner.study, runner.learner.key, workers), daemon=True, name="labelwise worker"
-        )  # fmt: skip
+            target=work, args=(theirs, runner.study, runner.learner.key, place), daemon=True, name="labelwise worker"
+        )
         self.process.start()
         theirs.close()
+
+    @property
+    def room(self) -> int:
+        """How many more jobs it takes."""
+        return self.place.runs - len(self.jobs)
 
     def stop(self) -> None:
         """End the process at once: what it has not sent is computed again."""
@@ -123,10 +165,12 @@ class _Worker:
         self.connection.close()
 
 
-def work(connection: Connection, study: Study, key: str, workers: int) -> None:
+def work(connection: Connection, study: Study, key: str, place: Place) -> None:
     """Be a worker: build what `study` needs once, then take orders until the connection ends."""
+    if place.gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = place.gpu  # before anything here asks for a GPU
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator stops its workers itself
-    share_cores(workers)
+    share_cores(place.sharers)
     # tqdm's own lock, which `datasets` makes, is a semaphore that a killed process leaves behind, with a warning
     tqdm.set_lock(threading.RLock())
     threading.Thread(target=_leave_with_parent, daemon=True).start()
@@ -140,9 +184,28 @@ def work(connection: Connection, study: Study, key: str, workers: int) -> None:
         return Runner(study, dataset, learner)
 
     with suppress(BrokenPipeError, EOFError):
+        if place.runs > 1:
+            _serve_several(connection, build, place)
         while True:
-            for answer in answers(build, connection.recv()):
-                connection.send(answer)
+            identity, order = connection.recv()
+            for answer in answers(build, order):
+                connection.send((identity, answer))
+
+
+def _serve_several(connection: Connection, build: Callable[[], Runner], place: Place) -> None:
+    """Take orders until the connection ends, each in a thread of its own; one more thread sends what they answer."""
+    crew = side_by_side.Threads(build, place.runs)
+
+    def send() -> None:
+        with suppress(OSError):  # the coordinator has left, and so does this process
+            while True:
+                for answered in crew.wait():
+                    connection.send(answered)
+
+    with side_by_side.owned_process(place.sharers):
+        threading.Thread(target=send, daemon=True).start()
+        while True:
+            crew.start(*connection.recv())
 
 
 def _leave_with_parent() -> None:
