@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from labelwise.config import Learner
-from labelwise.models import training
 from labelwise.models.augment import Scale
-from labelwise.models.training import CHECK_STEPS, Part, Trained, recompute_statistics, train
+from labelwise.models.course import CHECK_STEPS, STATISTICS_BATCH, Course
+from labelwise.models.training import Part, Trained, recompute_statistics, train
 
 K = 3
 SCALE = Scale(torch.full((3,), 1 / 64), torch.full((3,), -2.0))
@@ -46,7 +46,8 @@ def part(n: int, seed: int = 0, noise: int = 60, labels: np.ndarray | None = Non
 
 def run(module: nn.Module, fitting: Part, held: Part, balance: torch.Tensor | None = None, **changes: Any) -> Trained:
     weights = torch.ones(K) if balance is None else balance
-    return train(module, SCALE, fitting, held, weights, recipe(**changes), np.random.default_rng(1))
+    course = Course(len(fitting.labels), recipe(**changes), np.random.default_rng(1))
+    return train(module, SCALE, fitting, held, weights, course)
 
 
 def loss_of(module: nn.Module, held: Part, balance: torch.Tensor | None = None) -> float:
@@ -60,7 +61,8 @@ def test_the_state_is_a_copy_of_the_best_weights() -> None:
     done = run(module, part(60), held, epochs=40)
     assert 0 < done.best_epoch < done.epochs  # what is learned does not hold there
     assert done.best_loss == min(loss for _, loss in done.losses)
-    assert done.best_epoch == next(epoch for epoch, loss in done.losses if loss == done.best_loss)
+    best = next(steps for steps, loss in done.losses if loss == done.best_loss)
+    assert done.best_epoch == math.ceil(best / 2)
     kept = copy.deepcopy(done.state)
     with torch.no_grad():
         for value in module.state_dict().values():
@@ -78,41 +80,22 @@ def test_equal_arguments_give_equal_bits_whatever_came_before() -> None:
     assert first.losses == second.losses
 
 
-def test_patience_counts_validations_of_enough_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With 30 images an epoch is one step: ten such epochs without luck are no reason to stop."""
-    steps: list[int] = []
-
-    def worse(*arguments: Any) -> float:
-        done: Trained = arguments[5]
-        steps.append(done.steps)
-        return float(len(steps))
-
-    monkeypatch.setattr(training, "_validate", worse)
-    done = run(model(), part(30), part(10, 1), epochs=100, patience=3)
-    assert steps == [CHECK_STEPS * i for i in range(1, 5)]  # the first is the best, three more are waited for
-    assert (done.stopped, done.best_epoch, done.epochs) == ("early", CHECK_STEPS, 4 * CHECK_STEPS)
-    steps.clear()
-    done = run(model(), part(30), part(10, 1), epochs=5)
-    assert steps == [5]  # the last epoch is always looked at
-    assert done.stopped == "epochs"
-
-
 def test_costs_are_what_was_computed() -> None:
     done = run(model(), part(60), part(20, 1), epochs=12, patience=100)
     checks = len(done.losses)
     assert (done.epochs, done.steps, checks) == (12, 24, 2)
-    assert done.images_backward == 12 * 60
-    assert done.images_forward == 12 * 60 + checks * (60 + 20)
+    assert done.images_backward == 24 * 32
+    assert done.images_forward == 24 * 32 + checks * (STATISTICS_BATCH + 20)
 
 
-def test_statistics_are_the_mean_over_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "VALIDATION_BATCH", 16)
+def test_statistics_are_the_mean_over_the_batches() -> None:
     module, pixels = model(), part(48).pixels
     module[1].momentum = 0.01
     module[1].running_mean.fill_(7)
-    assert recompute_statistics(module, SCALE, pixels)
+    rows = np.random.default_rng(0).integers(0, 48, 3 * STATISTICS_BATCH)
+    assert recompute_statistics(module, SCALE, pixels, rows)
     with torch.no_grad():
-        maps = [module[0](SCALE(pixels[i : i + 16])) for i in range(0, 48, 16)]
+        maps = [module[0](SCALE(pixels[part_])) for part_ in np.split(rows, 3)]
     mean = torch.stack([one.mean(dim=(0, 2, 3)) for one in maps]).mean(0)
     variance = torch.stack([one.var(dim=(0, 2, 3)) for one in maps]).mean(0)
     assert torch.allclose(module[1].running_mean, mean, atol=1e-5)
@@ -122,9 +105,9 @@ def test_statistics_are_the_mean_over_the_batches(monkeypatch: pytest.MonkeyPatc
 
 def test_models_without_batch_norm_need_no_statistics() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(192, K))
-    assert not recompute_statistics(module, SCALE, part(20).pixels)
+    assert not recompute_statistics(module, SCALE, part(20).pixels, np.arange(STATISTICS_BATCH) % 20)
     done = run(module, part(60), part(20, 1), epochs=12, patience=100, lr=1e-3)
-    assert done.images_forward == 12 * 60 + len(done.losses) * 20
+    assert done.images_forward == 24 * 32 + len(done.losses) * 20
 
 
 def test_a_fit_that_diverges_says_so_and_keeps_finite_weights() -> None:
@@ -147,32 +130,6 @@ def test_a_fit_that_diverges_says_so_and_keeps_finite_weights() -> None:
 def test_every_recipe_learns(schedule: str, optimizer: str) -> None:
     done = run(model(), part(60), part(30, 1), epochs=40, schedule=schedule, optimizer=optimizer, patience=100)
     assert done.best_loss < 0.6
-
-
-def test_schedules_set_the_learning_rate() -> None:
-    def rates(schedule: str, losses: list[float]) -> list[float]:
-        optimizer = torch.optim.SGD(model().parameters(), 1.0)
-        step = training._schedule(optimizer, recipe(lr=1.0, epochs=len(losses), schedule=schedule))
-        found = []
-        for epoch, loss in enumerate(losses, 1):
-            step(epoch, loss)
-            found.append(round(optimizer.param_groups[0]["lr"], 4))
-        return found
-
-    assert rates("constant", [1.0] * 4) == [1.0] * 4
-    assert rates("cosine", [1.0] * 4) == [0.8536, 0.5, 0.1464, 0.0]
-    assert rates("plateau", [2.0, 1.0] + [1.5] * 4) == [1.0] * 5 + [0.3]
-
-
-@pytest.mark.parametrize("size", [2, 3, 32])
-def test_no_batch_has_a_single_image(size: int) -> None:
-    for count in range(2, 140):
-        parts = list(training._batches(np.arange(count), size))
-        lengths = {len(one) for one in parts}
-        assert min(lengths) >= 2
-        assert max(lengths) - min(lengths) <= 1
-        assert max(lengths) <= max(size, 3)
-        assert (np.concatenate(parts) == np.arange(count)).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 33, 65])
