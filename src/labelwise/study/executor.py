@@ -20,7 +20,7 @@ from labelwise.errors import InputError
 from labelwise.loop import Round, needs_pretrained
 from labelwise.models.learner import Learner
 from labelwise.models.learners import build_learner
-from labelwise.records import Store, writing
+from labelwise.records import SCHEMA, Store, writing
 from labelwise.strategies import BASELINE
 from labelwise.study.plan import Run, asks_zero_shot, check_study, plan_runs, run_id
 from labelwise.study.runner import Runner
@@ -100,11 +100,16 @@ def _check_out(out: Path, data: str) -> None:
 
 
 def _check_same(found: dict[str, Any], study: Study, out: Path) -> None:
-    """Refuse a store of another version or configuration; more rows, arms and seeds of the same one are welcome."""
+    """Refuse a store of another version, form or configuration; more rows, arms and seeds of it are welcome."""
     if found["version"] != version("labelwise"):
         raise InputError(
             f"{out} was made by labelwise {found['version']} and this is {version('labelwise')}, whose records may "
             "differ; choose another --out (results and report still read it)"
+        )
+    if found["schema"] != SCHEMA:
+        raise InputError(
+            f"{out} was made by an older labelwise, which recorded more of each round's predictions; choose another "
+            "--out (results and report still read it)"
         )
     recorded = Study.model_validate(found["config"])  # keys that it was made without have their defaults
     before, after = json.loads(canonical(recorded)), json.loads(canonical(study))
