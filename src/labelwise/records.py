@@ -173,6 +173,11 @@ class Store:
         with self.transaction() as connection:
             return {row.id: row.status for row in connection.execute(sa.select(RUNS.c.id, RUNS.c.status))}
 
+    def rounds(self) -> int:
+        """Return how many rounds are recorded."""
+        with self.transaction() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).select_from(ROUNDS)).scalar_one())
+
     def last_results(self, strategy: str) -> dict[tuple[str, int, str], tuple[float, float]]:
         """Return test accuracy and loss at the end of a strategy's finished runs, by (row, seed, weighting)."""
         query = (
