@@ -35,6 +35,7 @@ from labelwise.study.runner import Kept
 from labelwise.study.schedule import Answer, Job, Schedule
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 TINY = {"backbone": "test_efficientnet", "weights": "scratch", "device": "cpu"}
 FINETUNE = [f"learner.{key}={value}" for key, value in {**TINY, "kind": "finetune", "epochs": 2}.items()]

@@ -240,6 +240,7 @@ run_study(Study.model_validate_json(sys.argv[3]), Path(sys.argv[2]), fake.Silent
 """
 
 
+@pytest.mark.slow
 def test_killed_many_times_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
     config = study(seeds=3)
     started = time.monotonic()
