@@ -4,8 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STUDIO := $(VENV)-label-studio/.installed
+# The core, from the configuration to the analysis: what `make test-fast` runs of it is what is not marked slow
+CORE := $(addprefix tests/,data models strategies labelers study analysis cli/test_progress.py) \
+	$(patsubst %,tests/test_%.py,config seeds cache metrics predictions loop records)
 
-.PHONY: demo test check format docs bench clean
+.PHONY: demo test test-fast check format docs bench clean
 
 demo: $(STAMP)
 	$(BIN)/labelwise run studies/digits.yaml --out out/demo
@@ -13,6 +16,9 @@ demo: $(STAMP)
 
 test: $(STAMP) $(STUDIO)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(CORE)
 
 check: $(STAMP)
 	$(BIN)/ruff check src tests studies results benchmarks

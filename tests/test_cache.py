@@ -112,6 +112,7 @@ def start(entry: Path, how: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", SLOW_BUILD, str(entry), how], stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_nothing_wrong_and_is_swept_up_later(tmp_path: Path) -> None:
     entry = tmp_path / "entry"
     process = start(entry, "die")
@@ -128,6 +129,7 @@ def test_a_killed_process_leaves_nothing_wrong_and_is_swept_up_later(tmp_path: P
     assert sorted(os.listdir(tmp_path)) == ["another", "entry"]
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(tmp_path: Path) -> None:
     processes = [start(tmp_path / "entry", "live") for _ in range(2)]
     assert [process.communicate()[0] for process in processes] == ["17\n", "17\n"]

@@ -6,22 +6,27 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
 
+from labelwise.arrays import Labels
 from labelwise.database import locked, now, sqlite, transaction
 from labelwise.errors import InputError
 from labelwise.labelers import LabelEvents
+from labelwise.predictions import FULL, Tested, compact, content, pack, read
 from labelwise.state import EMPTY, State, advance
 
 if TYPE_CHECKING:  # the loop brings learners and strategies, which a reader does not need
     from labelwise.loop import Round
 
-SCHEMA = 1
-"""Version of the tables below: a store of another version is refused."""
+SCHEMA = 2
+"""Version of the tables below, and of what is in them: a study only goes on in a store of this one."""
+READABLE = (FULL, SCHEMA)
+"""Versions that can be read; a store of any other is refused."""
 
 META = sa.MetaData()
 STUDY = sa.Table(
@@ -64,7 +69,7 @@ ROUNDS = sa.Table(
     sa.Column("per_class", sa.Text, nullable=False),  # JSON: recall, precision, f1, each K numbers
     sa.Column("details", sa.Text, nullable=False),  # JSON: what the learner chose
     sa.Column("fit_key", sa.Text, nullable=False),
-    sa.Column("predictions", sa.LargeBinary, nullable=False),  # (T, K) float16, little-endian
+    sa.Column("predictions", sa.LargeBinary, nullable=False),  # packed, see predictions.py
 )  # fmt: skip
 ACQUISITIONS = sa.Table(
     "acquisitions", META,
@@ -117,24 +122,41 @@ class Store:
             return bool(sa.inspect(connection).has_table("study"))
 
     def study(self) -> dict[str, Any]:
-        """Return the study's row: config (a dict), data (a dict), version, created. Errors: InputError."""
+        """Return the study's row: schema, config (a dict), data (a dict), version, created. Errors: InputError."""
         with self.transaction() as connection:
             tables = sa.inspect(connection).get_table_names()
             found = connection.execute(sa.text("SELECT * FROM study")).mappings().first() if "study" in tables else None
-        if found is None or found["schema"] != SCHEMA:
+        if found is None or found["schema"] not in READABLE:
             what = f"a store of another version ({found['version']})" if found else "not a study's store"
             raise InputError(f"{self.path} is {what}; choose another folder or use the version that made it")
         return {**found, "config": json.loads(found["config"]), "data": json.loads(found["data"])}
 
+    @cached_property
+    def _test(self) -> tuple[int, Labels]:
+        """The store's schema and the test set's (T,) true labels: what recorded predictions are read by."""
+        study = self.study()
+        return int(study["schema"]), np.asarray(study["data"]["test_labels"], dtype=np.int64)
+
+    @property
+    def truth(self) -> Labels:
+        """The test set's (T,) true labels, in the order of the recorded predictions."""
+        return self._test[1]
+
+    def tested(self, blob: bytes) -> Tested:
+        """Return a round's recorded predictions from its column `predictions`."""
+        schema, truth = self._test
+        return read(blob, truth, schema)
+
     def digest(self) -> str:
         """Return what stands for all records, times and memory aside: equal studies have equal digests."""
-        content = hashlib.sha256()
+        whole, packed = hashlib.sha256(), self._test[0] != FULL
         with self.transaction() as connection:
             for table in (RUNS, ROUNDS, ACQUISITIONS):
                 columns = [c for c in table.c if c.name not in MEASURED]
                 for row in connection.execute(sa.select(*columns).order_by(*table.primary_key.columns)):
-                    content.update(repr(tuple(row)).encode())
-        return content.hexdigest()[:16]
+                    values = (content(value) if packed and isinstance(value, bytes) else value for value in row)
+                    whole.update(repr(tuple(values)).encode())
+        return whole.hexdigest()[:16]
 
     def set_config(self, config: str) -> None:
         """Record a configuration that grew (more seeds, arms or rows)."""
@@ -150,6 +172,11 @@ class Store:
         """Return run id -> status."""
         with self.transaction() as connection:
             return {row.id: row.status for row in connection.execute(sa.select(RUNS.c.id, RUNS.c.status))}
+
+    def rounds(self) -> int:
+        """Return how many rounds are recorded."""
+        with self.transaction() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).select_from(ROUNDS)).scalar_one())
 
     def last_results(self, strategy: str) -> dict[tuple[str, int, str], tuple[float, float]]:
         """Return test accuracy and loss at the end of a strategy's finished runs, by (row, seed, weighting)."""
@@ -183,11 +210,12 @@ class Store:
 
         The run is done when it asked for nothing more.
         """
+        row = _round_row(done, self.truth)
         with self.transaction() as connection:
             if initial is not None:
                 connection.execute(RUNS.insert().values(**run, status="running", started=now()))
                 _add_labels(connection, run["id"], 0, 0, initial, None)
-            connection.execute(ROUNDS.insert().values(run=run["id"], **_round_row(done)))
+            connection.execute(ROUNDS.insert().values(run=run["id"], **row))
             if events is not None:
                 _add_labels(connection, run["id"], done.labels, done.round + 1, events, done.picks.scores)
             else:
@@ -204,7 +232,7 @@ def _add_labels(connection: sa.Connection, run: str, first: int, number: int, ev
     connection.execute(ACQUISITIONS.insert(), values)
 
 
-def _round_row(done: Round) -> dict[str, Any]:
+def _round_row(done: Round, truth: Labels) -> dict[str, Any]:
     metrics, extra = done.test.metrics, done.preparation
     return {
         "round": done.round, "labels": done.labels, "labels_train": done.labels_train, "labels_val": done.labels_val,
@@ -217,7 +245,7 @@ def _round_row(done: Round) -> dict[str, Any]:
         "seconds_evaluate": done.test.seconds + extra.seconds_evaluate, "seconds_zero_shot": done.seconds_zero_shot,
         "peak_memory_mb": done.peak_memory_mb, "fit_key": done.fit_key, "details": json.dumps(done.details),
         "per_class": json.dumps({k: getattr(metrics, k).tolist() for k in ("recall", "precision", "f1")}),
-        "predictions": done.test.probs.astype("<f2").tobytes(),
+        "predictions": pack(compact(done.test.probs, truth), truth),
     }  # fmt: skip
 
 

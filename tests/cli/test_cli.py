@@ -166,6 +166,7 @@ def test_lists(command: str) -> None:
         (["run", "nothing.yaml"], "cannot read the study nothing.yaml"),
         (["run", "studies/digits.yaml", "--workers", "x"], "Invalid value for '--workers'"),
         (["run", "studies/digits.yaml", "--workers", "0"], "Invalid value for '--workers'"),
+        (["run", "studies/digits.yaml", "--stop-after", "8"], "give a time such as 90s, 8m or 1.5h"),
         (["run", "studies/digits.yaml", "--num-gpus", "0.5"], "give --ray too"),
         (["run", "studies/digits.yaml", "--ray", "auto", "--workers", "2"], "give one of them"),
         (["plan", "studies/digits.yaml", "--wrkers", "2"], "No such option: --wrkers"),

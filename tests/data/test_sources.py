@@ -210,6 +210,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_reading_leaves_nothing_wrong(tmp_path: Path, cache: Path) -> None:
     class_folders(tmp_path / "data", count=200)
     code = textwrap.dedent(KILLED)

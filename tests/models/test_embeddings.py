@@ -20,6 +20,8 @@ from labelwise.models import embeddings
 from labelwise.models.backbone import load_backbone
 from labelwise.models.embeddings import embed, embed_dataset, kept_embeddings
 
+pytestmark = pytest.mark.slow
+
 LITE0 = Learner(kind="probe", backbone="efficientnet_lite0")
 
 
@@ -162,7 +164,6 @@ def test_small_images_are_upsampled_to_128_and_large_ones_cropped() -> None:
     assert seen == [(3, 128, 128)] * 3 + [(3, backbone.size, backbone.size)]
 
 
-@pytest.mark.slow
 def test_probe_on_real_images_and_weights(cifar10: Path) -> None:
     """500 random labels of CIFAR-10: ImageNet embeddings give about 68 %; here on 3,000 test images."""
     from sklearn.linear_model import LogisticRegression

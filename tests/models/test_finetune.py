@@ -21,6 +21,8 @@ from labelwise.models.finetune import FineTune, build
 from labelwise.models.training import own_randomness
 from pictures import encoded, picture, write
 
+pytestmark = pytest.mark.slow
+
 TINY = {"backbone": "test_resnet", "weights": "scratch", "device": "cpu", "epochs": 6}
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -244,7 +246,6 @@ def test_a_gpu_gives_the_embeddings_of_the_processor_to_rounding(digits: Dataset
     assert np.abs(one.embeddings - other.embeddings).max() < 0.1 * np.abs(one.embeddings).max()
 
 
-@pytest.mark.slow
 def test_fine_tuning_with_few_real_labels_is_no_worse_than_a_probe(cifar10: Path) -> None:
     """Both on EfficientNet-Lite0 at 32x32. Early stopping before anything is learned would show here first."""
     from sklearn.linear_model import LogisticRegression

@@ -26,6 +26,8 @@ from labelwise.models.rewrites import (
     same_outputs,
 )
 
+pytestmark = pytest.mark.slow
+
 REWRITTEN = (Cropped, Pointwise, Scaled)
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from labelwise.config import Learner
 from labelwise.models.augment import Scale
-from labelwise.models.course import CHECK_STEPS, STATISTICS_BATCH, Course
+from labelwise.models.course import STATISTICS_BATCH, Course
 from labelwise.models.training import Part, Trained, recompute_statistics, train
 
 K = 3

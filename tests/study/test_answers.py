@@ -27,6 +27,8 @@ from labelwise.study import workers
 from labelwise.study.executor import run_study
 from labelwise.study.plan import Run, run_id
 
+pytestmark = pytest.mark.slow
+
 STARTS = ["stratified", "margin", {"strategy": "margin", "start": "zero-shot"},
           {"strategy": "margin", "start": "zero-shot-true"}, {"strategy": "random", "start": "zero-shot"}]  # fmt: skip
 ERROR = {"kind": "error", "rate": "30%"}

@@ -28,12 +28,14 @@ from labelwise.models.learners import build_learner
 from labelwise.records import reading
 from labelwise.study import cluster as cluster_module
 from labelwise.study.cluster import Cluster
+from labelwise.study.deadline import Deadline, OutOfTime
 from labelwise.study.executor import run_study
 from labelwise.study.node import Parcel, made_with
 from labelwise.study.runner import Kept
 from labelwise.study.schedule import Answer, Job, Schedule
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 TINY = {"backbone": "test_efficientnet", "weights": "scratch", "device": "cpu"}
 FINETUNE = [f"learner.{key}={value}" for key, value in {**TINY, "kind": "finetune", "epochs": 2}.items()]
@@ -119,6 +121,19 @@ def test_a_killed_driver_goes_on_with_equal_records(nodes: Nodes, alone: str, tm
     with Cluster(STUDY, nodes.address) as cluster:
         run_study(STUDY, tmp_path / "out", fake.Silent(), cluster=cluster)
     assert reading(tmp_path / "out").digest() == alone
+
+
+def test_stopped_after_a_time_goes_on_with_equal_records(
+    nodes: Nodes, alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = fake.Silent()
+    monkeypatch.setattr(Deadline, "over", lambda _: len(listener.rounds) == 3)
+    with pytest.raises(OutOfTime, match="3 of 20 rounds"), Cluster(STUDY, nodes.address) as cluster:
+        run_study(STUDY, tmp_path, listener, cluster=cluster)
+    monkeypatch.undo()
+    with Cluster(STUDY, nodes.address) as cluster:
+        run_study(STUDY, tmp_path, fake.Silent(), cluster=cluster)
+    assert reading(tmp_path).digest() == alone
 
 
 def test_more_than_any_node_has_is_refused(nodes: Nodes) -> None:

@@ -16,6 +16,8 @@ from labelwise.study import estimate
 from labelwise.study.estimate import estimate_study
 from labelwise.study.plan import plan_runs
 
+pytestmark = pytest.mark.slow
+
 
 def study(**changes: Any) -> Study:
     values: dict[str, Any] = {

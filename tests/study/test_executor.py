@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -72,14 +71,13 @@ def test_the_truth_is_what_is_recorded(tmp_path: Path) -> None:
 
 def test_predictions_give_the_recorded_metrics(tmp_path: Path) -> None:
     run_study(study(arms=["margin"], seeds=1), tmp_path, fake.Silent())
-    with sqlite3.connect(tmp_path / "study.db") as db:
-        data = json.loads(db.execute("SELECT data FROM study").fetchone()[0])
+    store = reading(tmp_path)
+    with sqlite3.connect(store.path) as db:
         found = db.execute("SELECT predictions, accuracy, loss FROM rounds").fetchall()
-    truth = np.array(data["test_labels"])
     for blob, accuracy, loss in found:
-        probs = np.frombuffer(blob, "<f2").reshape(len(truth), -1).astype(np.float64)
-        assert (probs.argmax(axis=1) == truth).mean() == pytest.approx(accuracy, abs=0.01)  # float16 makes ties
-        assert -np.log(probs[np.arange(len(truth)), truth]).mean() == pytest.approx(loss, rel=0.01)
+        tested = store.tested(blob)
+        assert (tested.predicted == store.truth).mean() == pytest.approx(accuracy, abs=0.01)  # float16 makes ties
+        assert -np.log(tested.true.astype(np.float64)).mean() == pytest.approx(loss, rel=0.01)
 
 
 def test_equal_fits_are_computed_once_and_charged_to_each_arm(tmp_path: Path) -> None:
@@ -242,6 +240,7 @@ run_study(Study.model_validate_json(sys.argv[3]), Path(sys.argv[2]), fake.Silent
 """
 
 
+@pytest.mark.slow
 def test_killed_many_times_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
     config = study(seeds=3)
     started = time.monotonic()

@@ -53,6 +53,7 @@ def test_runs_are_the_beginnings_of_whole_ones_and_end_at_the_first_better_round
     assert not all(ends)  # and some do not, or nothing would be tested
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_and_any_interruption_give_equal_records(tmp_path: Path) -> None:
     run_study(study(), tmp_path / "alone", fake.Silent(), workers=1)
     expected = reading(tmp_path / "alone").digest()

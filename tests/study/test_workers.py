@@ -29,6 +29,7 @@ from labelwise.study.executor import run_study
 from labelwise.study.plan import plan_runs
 from labelwise.study.runner import share_key
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 TINY = {"kind": "finetune", "backbone": "test_efficientnet", "weights": "scratch", "epochs": 2, "device": "cpu"}
 

@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from numpy.typing import ArrayLike, NDArray
 
 from labelwise.analysis.results import KEYS, in_order, rounds
+from labelwise.arrays import Labels
+from labelwise.predictions import Tested
 from labelwise.records import ROUNDS, RUNS, Store
 from labelwise.seeds import generator
 
@@ -52,25 +54,23 @@ def rounds_with_halves(store: Store) -> pd.DataFrame:
 
 
 def _rounds(store: Store) -> Iterator[tuple[Any, ...]]:
-    truth = np.asarray(store.study()["data"]["test_labels"], dtype=np.int64)
     masks: dict[int, NDArray[np.bool_]] = {}
     query = (
         sa.select(RUNS.c.row, RUNS.c.arm, RUNS.c.seed, ROUNDS.c.round, ROUNDS.c.predictions)
         .join(ROUNDS, ROUNDS.c.run == RUNS.c.id)
-        .execution_options(yield_per=16)  # 200 KB each for CIFAR-10's test set
+        .execution_options(yield_per=16)  # up to 200 KB each for CIFAR-10's test set
     )
     with store.transaction() as connection:
         for row, arm, seed, number, blob in connection.execute(query):
             if seed not in masks:
-                masks[seed] = first_half(truth, seed)
-            yield row, arm, seed, number, *_by_half(blob, truth, masks[seed])
+                masks[seed] = first_half(store.truth, seed)
+            yield row, arm, seed, number, *_by_half(store.tested(blob), store.truth, masks[seed])
 
 
-def _by_half(blob: bytes, truth: NDArray[np.int64], first: NDArray[np.bool_]) -> list[float]:
-    """Return the values of COLUMNS for one round's (T, K) float16 predictions."""
-    probs = np.frombuffer(blob, "<f2").astype(np.float32).reshape(len(truth), -1)
-    right = probs.argmax(axis=1) == truth
-    loss = -np.log(np.maximum(probs[np.arange(len(truth)), truth], FLOOR))
+def _by_half(found: Tested, truth: Labels, first: NDArray[np.bool_]) -> list[float]:
+    """Return the values of COLUMNS for one round's predictions."""
+    right = found.predicted == truth
+    loss = -np.log(np.maximum(found.true.astype(np.float32), FLOOR))
     return [
         float(values[half].mean()) if half.any() else float("nan")
         for half in (first, ~first) for values in (right, loss)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -93,6 +94,15 @@ def run(
             help="With --ray: GPUs that a run takes, 0.25 for a quarter; by default 1 where the learner uses one.",
         ),
     ] = None,
+    stop_after: Annotated[
+        str | None,
+        typer.Option(
+            "--stop-after",
+            metavar="TIME",
+            help="End with the first round that finishes so long after the start of the command: 90s, 8m or 1.5h. "
+            "The same command goes on later.",
+        ),
+    ] = None,
     mlflow: Annotated[
         str | None,
         typer.Option(
@@ -101,6 +111,7 @@ def run(
     ] = None,
 ) -> None:
     """Run a study, or go on with it where it stopped; print the verdict and the results."""
+    started = time.monotonic()
     from labelwise.config import load_study
 
     loaded = load_study(study, set_ or [], data)
@@ -110,21 +121,28 @@ def run(
     if ray is not None and workers is not None:
         raise InputError("--workers says how many runs go on here and --ray computes on a cluster; give one of them")
     from labelwise.cli.progress import progress_listener
+    from labelwise.study.deadline import NEVER, OutOfTime, deadline
+
+    until = NEVER if stop_after is None else deadline(stop_after, started)
     from labelwise.study.executor import Listener, run_study
 
-    with progress_listener() as bars:
-        listener: Listener = bars
-        if mlflow is not None:
-            from labelwise.tracking import Tracker
+    try:
+        with progress_listener() as bars:
+            listener: Listener = bars
+            if mlflow is not None:
+                from labelwise.tracking import Tracker
 
-            listener = Tracker(mlflow, loaded, folder, bars)
-        if ray is None:
-            run_study(loaded, folder, listener, workers)
-        else:
-            from labelwise.study.cluster import Cluster
+                listener = Tracker(mlflow, loaded, folder, bars)
+            if ray is None:
+                run_study(loaded, folder, listener, workers, deadline=until)
+            else:
+                from labelwise.study.cluster import Cluster
 
-            with Cluster(loaded, ray, 1.0 if num_cpus is None else num_cpus, num_gpus) as cluster:
-                run_study(loaded, folder, listener, cluster=cluster)
+                with Cluster(loaded, ray, 1.0 if num_cpus is None else num_cpus, num_gpus) as cluster:
+                    run_study(loaded, folder, listener, cluster=cluster, deadline=until)
+    except OutOfTime as stopped:
+        typer.echo(f"Stopped after {stop_after}, as asked{stopped} Run the same command again to go on.")
+        return
     from labelwise.cli.tables import print_verdict
     from labelwise.records import reading
 

@@ -1,4 +1,4 @@
-"""Progress for people: bars with the time left on a terminal, one line a finished run elsewhere."""
+"""Progress for people: bars with the time left on a terminal; lines of finished runs and of long rounds elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from labelwise.loop import Round
 from labelwise.study.plan import Run
 
 QUIET_SECONDS = 15.0
-"""Without a terminal, long work says so at most this often."""
+"""Without a terminal, long work and rounds say so only if this long nothing was said."""
+RUN_BARS = 12
+"""Runs whose bars are drawn at most, of up to a thousand side by side: those that changed last."""
 
 
 class ProgressListener:
@@ -29,51 +31,72 @@ class ProgressListener:
     def work(self, what: str, done: int, total: int) -> None:
         """Show long work before the first run."""
         self._bar(what, done, total)
-        if not self.console.is_terminal and (time.monotonic() - self.said > QUIET_SECONDS):
-            self.said = time.monotonic()
-            self.console.print(f"{what}: {done:,} of {total:,}", highlight=False, soft_wrap=True)
+        self._say_if_quiet(f"{what}: {done:,} of {total:,}")
 
     def planned(self, runs: list[Run]) -> None:
         """Show how much there is; a round weighs as much as its labels, plus what every round costs."""
         self.runs = len(runs)
         self.total = sum(_weight(labels) for run in runs for labels in run.labels)
         self.done = 0
-        self._bar(f"study of {len(runs)} runs", 0, self.total)
+        self._advance(0)
 
     def recorded(self, run: Run, done: Round) -> None:
-        """Show a recorded round; a finished run leaves one line."""
-        self._advance(run, _weight(done.labels))
+        """Show a recorded round; a finished run leaves one line, and so does a round where they take long."""
+        self._advance(_weight(done.labels))
         live = f"{run.row.name} {run.name} seed {run.seed}"
         metrics = done.test.metrics
-        text = f"{live}: {done.labels:,} labels, accuracy {metrics.accuracy:.1%}, loss {metrics.loss:.3f}"
+        reached = f"{done.labels:,} labels, accuracy {metrics.accuracy:.1%}, loss {metrics.loss:.3f}"
         if not len(done.picks.indices):
             self.finished += 1
-            self._advance(run, sum(_weight(labels) for labels in run.labels[done.round + 1 :]))  # stopped before N
+            self._advance(sum(_weight(labels) for labels in run.labels[done.round + 1 :]))  # stopped before N
             self._remove(live)
-            self.console.print(f"[{self.finished}/{self.runs}] {text}", highlight=False, markup=False, soft_wrap=True)
+            self._say(f"[{self.finished}/{self.runs}] {live}: {reached}")
         else:
-            self._bar(live, done.round + 1, len(run.labels), text)
+            self._bar(live, done.round + 1, len(run.labels), f"{live}: {reached}")
+            self._say_if_quiet(f"{live}: round {done.round + 1} of {len(run.labels)}, {reached}")
 
     def skipped(self, run: Run, rounds: int) -> None:
         """Count what was recorded before."""
-        self._advance(run, sum(_weight(labels) for labels in run.labels[:rounds]))
+        self._advance(sum(_weight(labels) for labels in run.labels[:rounds]))
         if rounds == len(run.labels):
             self.finished += 1
 
-    def _advance(self, run: Run, weight: int) -> None:
+    def _say(self, text: str) -> None:
+        self.said = time.monotonic()
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _say_if_quiet(self, text: str) -> None:
+        if not self.console.is_terminal and time.monotonic() - self.said > QUIET_SECONDS:
+            self._say(text)
+
+    def _advance(self, weight: int) -> None:
         self.done += weight
         self._bar(f"study of {self.runs} runs", self.done, self.total)
 
     def _bar(self, name: str, done: int, total: int, text: str | None = None) -> None:
-        if name not in self.tasks:
-            self.tasks[name] = self.bars.add_task(name, total=total)
-        self.bars.update(self.tasks[name], completed=done, description=text or name)
+        """Draw a bar's new state; it counts as the one that changed last."""
+        task = self.tasks.pop(name, None)
+        if task is None:
+            task = self.bars.add_task(name, total=total)
+        self.tasks[name] = task
+        self.bars.update(task, completed=done, description=text or name)
         if done == total:
             self._remove(name)
+        else:
+            self._fit()
 
     def _remove(self, name: str) -> None:
         if name in self.tasks:
             self.bars.remove_task(self.tasks.pop(name))
+        self._fit()
+
+    def _fit(self) -> None:
+        """Show the study's bar and those that changed last: one line of the terminal is the cursor's."""
+        whole = f"study of {self.runs} runs"
+        others = [task for name, task in self.tasks.items() if name != whole]
+        room = min(RUN_BARS, max(1, self.console.height - 1 - (whole in self.tasks)))
+        for place, task in enumerate(others):
+            self.bars.update(task, visible=place >= len(others) - room)
 
 
 def _weight(labels: int) -> int:

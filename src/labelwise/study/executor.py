@@ -20,8 +20,9 @@ from labelwise.errors import InputError
 from labelwise.loop import Round, needs_pretrained
 from labelwise.models.learner import Learner
 from labelwise.models.learners import build_learner
-from labelwise.records import Store, writing
+from labelwise.records import SCHEMA, Store, writing
 from labelwise.strategies import BASELINE
+from labelwise.study.deadline import NEVER, Deadline, OutOfTime
 from labelwise.study.plan import Run, asks_zero_shot, check_study, plan_runs, run_id
 from labelwise.study.runner import Runner
 from labelwise.study.schedule import Job
@@ -50,11 +51,16 @@ class Listener(Protocol):
 
 
 def run_study(
-    study: Study, out: Path, listener: Listener, workers: int | None = None, cluster: Cluster | None = None
+    study: Study,
+    out: Path,
+    listener: Listener,
+    workers: int | None = None,
+    cluster: Cluster | None = None,
+    deadline: Deadline = NEVER,
 ) -> None:
     """Run a whole study into the folder `out`, so many runs side by side (None: as many as pay) or on an open cluster.
 
-    Errors: InputError before anything is written.
+    Errors: InputError before anything is written; OutOfTime when the deadline has passed and runs are left.
     """
     check_study(study)
     if (out / "study.db").exists():
@@ -62,22 +68,18 @@ def run_study(
             if store.exists():
                 _check_same(store.study(), study, out)
     _check_out(out, study.data)
-    dataset = open_dataset(study, listener.work)
-    runs = plan_runs(study, dataset)
-    learner = build_learner(dataset, study, listener.work)
-    if any(map(needs_pretrained, study.arms)):
-        learner.pretrained(listener.work)  # here, where progress is seen; workers find it in the cache
-    runner = Runner(study, dataset, learner)
-    answers = runner.answers
-    card = answers.prepare(runs, listener.work)
+    runs, runner, card = _prepare(study, listener, deadline)
+    learner = runner.learner
     with writing(out) as store, ExitStack() as ending:
         ending.callback(learner.stop)
-        _open(store, study, dataset, learner, card)
+        _open(store, study, runner.dataset, learner, card)
         listener.planned(runs)
-        states = {run_id(run, study, learner.key, answers.key(run)): run for run in runs}
+        states = {run_id(run, study, learner.key, runner.answers.key(run)): run for run in runs}
         jobs = _jobs(states, store, listener)
         rows = {identity: _describe(run, identity, runner) for identity, run in states.items()}
         number = workers or default_workers(study, learner)
+        if left := len(jobs):
+            deadline.prepared("it is finished now")
         for part in _waiting(study, jobs, store):
             if cluster:
                 computed = cluster.compute(part, runner, store.state)
@@ -87,6 +89,28 @@ def run_study(
                 for job, step in computed:
                     store.add_round(rows[job.identity], step.done, step.initial, step.events)
                     listener.recorded(job.run, step.done)
+                    left -= step.events is None
+                    if left and deadline.over():
+                        raise OutOfTime(f": {_how_far(study, runs, store)}.")
+
+
+def _prepare(study: Study, listener: Listener, deadline: Deadline) -> tuple[list[Run], Runner, dict[str, Any]]:
+    """Do all the long work before the first round; return the runs, what computes them, and what to record of it."""
+    work = deadline.watching(listener.work)
+    dataset = open_dataset(study, work)
+    deadline.prepared("reading images")
+    runs = plan_runs(study, dataset)
+    learner = build_learner(dataset, study, work)
+    if any(map(needs_pretrained, study.arms)):
+        learner.pretrained(work)  # here, where progress is seen; workers find it in the cache
+    runner = Runner(study, dataset, learner)
+    return runs, runner, runner.answers.prepare(runs, work)
+
+
+def _how_far(study: Study, runs: list[Run], store: Store) -> str:
+    most = "at most " if study.stop == "at_baseline" else ""
+    planned = sum(len(run.labels) for run in runs)
+    return f"{store.rounds():,} of {most}{planned:,} rounds are recorded"
 
 
 def _check_out(out: Path, data: str) -> None:
@@ -101,11 +125,16 @@ def _check_out(out: Path, data: str) -> None:
 
 
 def _check_same(found: dict[str, Any], study: Study, out: Path) -> None:
-    """Refuse a store of another version or configuration; more rows, arms and seeds of the same one are welcome."""
+    """Refuse a store of another version, form or configuration; more rows, arms and seeds of it are welcome."""
     if found["version"] != version("labelwise"):
         raise InputError(
             f"{out} was made by labelwise {found['version']} and this is {version('labelwise')}, whose records may "
             "differ; choose another --out (results and report still read it)"
+        )
+    if found["schema"] != SCHEMA:
+        raise InputError(
+            f"{out} was made by an older labelwise, which recorded more of each round's predictions; choose another "
+            "--out (results and report still read it)"
         )
     recorded = Study.model_validate(found["config"])  # keys that it was made without have their defaults
     before, after = json.loads(canonical(recorded)), json.loads(canonical(study))
