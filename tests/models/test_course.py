@@ -21,7 +21,7 @@ def course(count: int, seed: int = 0, **changes: Any) -> Course:
 
 @given(st.integers(1, 700), st.integers(2, 40), st.integers(1, 9))
 def test_every_step_has_a_whole_batch_and_every_pass_every_image(count: int, batch: int, epochs: int) -> None:
-    """The rule: the epochs' permutations as one stream, cut every `batch`; an epoch ends after ceil(n / batch) steps."""
+    """The epochs' permutations are one stream, cut every `batch`; an epoch ends after ceil(n / batch) steps."""
     one, rows = course(count, batch=batch, epochs=epochs, patience=1_000), []
     while not one.stopped:
         steps = one.segment()

@@ -69,6 +69,23 @@ class Fit:
         return np.stack([*own, self.fitting[1][rows]], axis=1).astype(np.int64)
 
 
+@dataclass
+class Checked:
+    """Fits in validation. statistics: the batch-norm statistics of each, (S,); sums: of losses and of weights, (2, E).
+
+    told: an event, of a GPU, after which sums are there.
+    """
+
+    fits: list[Fit]
+    statistics: list[torch.Tensor]
+    sums: torch.Tensor
+    told: Any = None
+
+    def ready(self) -> bool:
+        """Return whether the losses are there."""
+        return self.told is None or bool(self.told.query())
+
+
 class Lane:
     """One pack: its places, the fits that are on the device, and the order in which they take turns."""
 
@@ -77,26 +94,29 @@ class Lane:
         self.places: list[Fit | None] = [None] * trainer.model.count
         self.ready: deque[Fit] = deque()
         self.due: deque[Fit] = deque()
-        self.checking: list[Fit] = []
-        self.sums: torch.Tensor | None = None
-        self.told: Any = None  # an event: the losses of those that are checked are there
+        self.checking: deque[Checked] = deque()
         self.closed = False
 
     @property
     def fits(self) -> list[Fit]:
         """All fits on the device."""
-        return [*(fit for fit in self.places if fit), *self.ready, *self.due, *self.checking]
+        checked = [fit for group in self.checking for fit in group.fits]
+        return [*(fit for fit in self.places if fit), *self.ready, *self.due, *checked]
 
     def turn(self) -> None:
-        """Do one turn: take fits in, train those in places up to the first that is due, validate those that are."""
+        """Do one turn: take fits in, train those in places up to the first that is due, validate those that are.
+
+        A pack takes as long with empty places, so it waits for those in validation where they can fill it.
+        """
         self._admit()
         started = time.perf_counter()
         self._fill()
-        self._train()
-        if self.checking and (self.told is None or self.told.query() or not any(self.places)):
-            self._judge()
-        if not self.checking and self.due and (len(self.due) >= self.checker.model.count or not self.ready):
+        if all(self.places) or not self.checking:
+            self._train()
+        while self.due and (len(self.due) >= self.checker.model.count or not self.ready):
             self._check()
+        while self.checking and (self.checking[0].ready() or not (self.ready or all(self.places))):
+            self._judge(self.checking.popleft())
         self._share(time.perf_counter() - started)
 
     @property
@@ -145,28 +165,29 @@ class Lane:
                 self.due.append(fit)
 
     def _check(self) -> None:
-        """Start the validation of those that are due."""
-        self.checking = [self.due.popleft() for _ in range(min(len(self.due), self.checker.model.count))]
-        self.checker.start([fit.numbers[0] for fit in self.checking])
-        samples = [fit.course.sample() for fit in self.checking]
-        self.checker.collect([fit.fitting[0][few] for fit, few in zip(self.checking, samples, strict=True)])
-        sums = self.checker.score([(*fit.held, fit.balance) for fit in self.checking])
-        for fit, few in zip(self.checking, samples, strict=True):
+        """Start the validation of some that are due."""
+        fits = [self.due.popleft() for _ in range(min(len(self.due), self.checker.model.count))]
+        self.checker.start([fit.numbers[0] for fit in fits])
+        samples = [fit.course.sample() for fit in fits]
+        self.checker.collect([fit.fitting[0][few] for fit, few in zip(fits, samples, strict=True)])
+        sums = self.checker.score([(*fit.held, fit.balance) for fit in fits]).clone()
+        for fit, few in zip(fits, samples, strict=True):
             fit.checked += len(fit.held[0]) + (len(few) if self.checker.collects else 0)
-        self.sums = sums.to("cpu", non_blocking=True)
+        statistics = [self.checker.statistics.read(place)[0] for place in range(len(fits))]
+        group = Checked(fits, statistics, sums.to("cpu", non_blocking=True))
         if self.stream is not None:
-            self.told = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self.told.record()
+            group.told = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            group.told.record()
+        self.checking.append(group)
 
-    def _judge(self) -> None:
+    def _judge(self, group: Checked) -> None:
         """Take in the losses of those that were validated; who goes on is ready again."""
-        if self.told is not None:
-            self.told.synchronize()
-        assert self.sums is not None
-        losses = (self.sums[0] / self.sums[1]).tolist()
-        for place, fit in enumerate(self.checking):
-            if fit.course.validated(losses[place]):
-                fit.weights, fit.statistics = fit.numbers[0].clone(), self.checker.statistics.read(place)[0]
+        if group.told is not None:
+            group.told.synchronize()
+        losses = (group.sums[0] / group.sums[1]).tolist()
+        for fit, loss, statistics in zip(group.fits, losses, group.statistics, strict=False):
+            if fit.course.validated(loss):
+                fit.weights, fit.statistics = fit.numbers[0].clone(), statistics
             if fit.course.stopped:
                 fit.weights, fit.statistics = fit.weights.cpu(), fit.statistics.cpu()
                 del fit.numbers
@@ -174,12 +195,10 @@ class Lane:
             else:
                 fit.draw(self.trainer)
                 self.ready.append(fit)
-        self.checking = []
 
     def _share(self, seconds: float) -> None:
         """Charge each fit on the device its share of a turn."""
-        fits = self.fits
-        for fit in fits:
+        for fit in (fits := self.fits):
             fit.seconds += seconds / len(fits)
 
 

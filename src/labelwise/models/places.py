@@ -80,7 +80,7 @@ def packed_inputs(pixels: torch.Tensor, scale: Scale) -> torch.Tensor:
 
 
 class Trainer:
-    """K places in which fits are trained. model: a Pack with three copies of its weights: values and moments."""
+    """K places in which fits are trained. model: a Pack, its weights followed by an optimizer's moments."""
 
     def __init__(self, model: Any, source: Source, recipe: Learner) -> None:
         self.model, self.source, self.recipe = model, source, recipe
@@ -99,7 +99,7 @@ class Trainer:
         return self._step.failure
 
     def put(self, place: int, numbers: torch.Tensor, balance: torch.Tensor) -> None:
-        """Put a fit into a place. numbers: (3, P) its weights and moments; balance: (classes,)."""
+        """Put a fit into a place. numbers: (copies, P) its weights and moments; balance: (classes,)."""
         self.numbers.write(place, numbers)
         self.balance[place] = balance
 
@@ -127,11 +127,11 @@ class Trainer:
         leaves = list(self.model.leaves.values())
         found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
         torch.cat([gradient.reshape(-1) for gradient in found], out=self.grads)
-        values, first, second = self.numbers.values
+        values, *moments = self.numbers.values
         if self.recipe.optimizer == "sgd":
-            sgd(values, self.grads, first, self.numbers.place, self.rates[:, 0].contiguous())
+            sgd(values, self.grads, moments[0], self.numbers.place, self.rates[:, 0].contiguous())
         else:
-            adam(values, self.grads, first, second, self.numbers.place, self.rates, self.model.optimizer_way)
+            adam(values, self.grads, *moments, self.numbers.place, self.rates, self.model.optimizer_way)
 
     def rate(self, rate: float, steps: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return what a fit's steps (s,), counted from 1, are updated by: (s, 2)."""

@@ -33,6 +33,9 @@ SINGLES = 16
 SHARE = 0.7
 """Of the memory that is free, what packs may take; scoring and embedding need some too."""
 
+COPIES = {"adam": 3, "sgd": 2}
+"""Numbers for each weight: its value, and an optimizer's moments."""
+
 LOG = logging.getLogger("labelwise")
 
 
@@ -76,7 +79,7 @@ def share(model: Any, source: Source, recipe: Learner, example: torch.Tensor) ->
         make, way = packed(model, count, max(1, count // 4), recipe, example), f"packed, {count} at once"
         return _shared(make, source, way, PACKS, recipe)
     except Unpackable as error:
-        make = unpacked(model)
+        make = unpacked(model, recipe)
         return _shared(make, source, f"as graphs of single models: not packed, {error}", SINGLES, recipe)
 
 
@@ -89,7 +92,7 @@ def packed(
 ) -> Models:
     """Return what makes packs of `count` models, and of `checked` for validation. Errors: Unpackable."""
     way = kernels or way_for(example.device)
-    copies = 2 if recipe.optimizer == "sgd" else 3
+    copies = COPIES[recipe.optimizer]
     try:
         first: list[Any] = [pack(model, count, way, example, copies)]
     except (Unpackable, RuntimeError) as error:
@@ -104,9 +107,9 @@ def packed(
     return make
 
 
-def unpacked(model: Any) -> Models:
+def unpacked(model: Any, recipe: Learner) -> Models:
     """Return what makes single models in the form of packs of one."""
-    return lambda: (Unpacked(model, 3), Unpacked(model))
+    return lambda: (Unpacked(model, COPIES[recipe.optimizer]), Unpacked(model))
 
 
 def lane(make: Models, source: Source, recipe: Learner, waiting: queue.SimpleQueue[Fit | None]) -> Lane:
