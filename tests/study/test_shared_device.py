@@ -68,11 +68,11 @@ def test_a_study_that_was_broken_off_goes_on(shared: None, tmp_path: Path, monke
         pass
 
     class Impatient(fake.Silent):
-        rounds = 0
+        seen = 0
 
         def recorded(self, run: Any, done: Round) -> None:
-            self.rounds += 1
-            if self.rounds == 5:
+            self.seen += 1
+            if self.seen == 5:
                 raise EnoughError
 
     with pytest.raises(EnoughError):

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from labelwise.errors import InputError
+from labelwise.models.backbone import torch_threads
 from labelwise.models.course import Course, Steps
 from labelwise.models.graphs import on
 from labelwise.models.learner import Stopped
@@ -229,7 +230,7 @@ class Engine:
 
     def _work(self, lane: Lane) -> None:
         try:
-            with on(lane.stream):
+            with on(lane.stream), torch_threads(1):
                 while self.broken is None and not lane.closed:
                     lane.turn()
         except Exception as error:
