@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from labelwise.errors import InputError
 from labelwise.models.backbone import torch_threads
-from labelwise.models.course import Course, Steps
+from labelwise.models.course import Course
 from labelwise.models.graphs import on
 from labelwise.models.learner import Stopped
-from labelwise.models.places import Checker, Trainer
+from labelwise.models.places import Checker, Trainer, sent
 
 Rows = NDArray[np.int64]
 KEPT = "run the same command again: finished rounds are kept"
@@ -43,31 +43,37 @@ class Fit:
     balance: NDArray[np.float32]
     weights: torch.Tensor
     statistics: torch.Tensor
-    numbers: torch.Tensor = field(init=False)
-    drawn: Steps = field(init=False)
-    rates: NDArray[np.float32] = field(init=False)
-    done: int = 0  # steps of those drawn
+    order: NDArray[np.int64] = field(init=False)  # (s, 5, B), the steps up to the next validation
+    rates: NDArray[np.float32] = field(init=False)  # (s, 2), what they are updated by
+    done: int = 0  # of these steps
     checked: int = 0  # images through the network in validations
     seconds: float = 0.0
+    numbers: torch.Tensor = field(init=False)  # (copies, P) on the device, while it has no place
+    weighed: torch.Tensor = field(init=False)  # its balance, on the device
+    told: Any = None  # an event, of a GPU, after which the best weights are there
     future: Future[Fit] = field(default_factory=Future)
 
     def draw(self, trainer: Trainer) -> None:
         """Draw the steps up to the next validation."""
         before, rate = self.course.steps, self.course.rate
-        self.drawn, self.done = self.course.segment(), 0
+        drawn = self.course.segment()
+        rows, labels = self.fitting
+        own = (rows[drawn.rows], drawn.top, drawn.left, drawn.flipped, labels[drawn.rows])
+        self.order, self.done = np.stack(own, axis=1).astype(np.int64), 0
         self.rates = trainer.rate(rate, np.arange(before, self.course.steps) + 1)
 
     @property
     def left(self) -> int:
         """Steps to the next validation."""
-        return len(self.drawn) - self.done
+        return len(self.order) - self.done
 
-    def order(self, steps: int) -> NDArray[np.int64]:
-        """Return the next steps as a place needs them: (steps, 5, B)."""
-        part = slice(self.done, self.done + steps)
-        rows = self.drawn.rows[part]
-        own = (self.fitting[0][rows], self.drawn.top[part], self.drawn.left[part], self.drawn.flipped[part])
-        return np.stack([*own, self.fitting[1][rows]], axis=1).astype(np.int64)
+    def result(self) -> Fit:
+        """Wait until it is done; its weights and statistics are on the CPU then."""
+        self.future.result()
+        if self.told is not None:
+            self.told.synchronize()
+        self.weights, self.statistics = self.weights.cpu(), self.statistics.cpu()
+        return self
 
 
 @dataclass
@@ -134,8 +140,10 @@ class Lane:
             if fit is None:
                 self.closed = True
                 return
-            fit.numbers = self.trainer.numbers.values.new_zeros(len(self.trainer.numbers.values), len(fit.weights))
-            fit.numbers[0] = fit.weights
+            values, device = self.trainer.numbers.values, self.trainer.source.device
+            fit.numbers = values.new_zeros(len(values), len(fit.weights))
+            fit.numbers[0].copy_(sent(fit.weights.numpy(), device))
+            fit.weighed = sent(fit.balance, device)
             fit.draw(self.trainer)
             self.ready.append(fit)
 
@@ -143,7 +151,7 @@ class Lane:
         for place, there in enumerate(self.places):
             if there is None and self.ready:
                 fit = self.places[place] = self.ready.popleft()
-                self.trainer.put(place, fit.numbers, torch.from_numpy(fit.balance).to(fit.numbers.device))
+                self.trainer.put(place, fit.numbers, fit.weighed)
 
     def _train(self) -> None:
         training = {place: fit for place, fit in enumerate(self.places) if fit}
@@ -155,8 +163,8 @@ class Lane:
         rates = np.zeros((steps, len(self.places), 2), np.float32)
         rates[:, :, 1] = 1
         for place, fit in training.items():
-            order[:, :, place] = fit.order(steps)
-            rates[:, place] = fit.rates[fit.done : fit.done + steps]
+            part = slice(fit.done, fit.done + steps)
+            order[:, :, place], rates[:, place] = fit.order[part], fit.rates[part]
             fit.done += steps
         self.trainer.steps(order, rates)
         for place, fit in training.items():
@@ -175,11 +183,15 @@ class Lane:
         for fit, few in zip(fits, samples, strict=True):
             fit.checked += len(fit.held[0]) + (len(few) if self.checker.collects else 0)
         statistics = [self.checker.statistics.read(place)[0] for place in range(len(fits))]
-        group = Checked(fits, statistics, sums.to("cpu", non_blocking=True))
-        if self.stream is not None:
-            group.told = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            group.told.record()
-        self.checking.append(group)
+        self.checking.append(Checked(fits, statistics, sums.to("cpu", non_blocking=True), self._event()))
+
+    def _event(self) -> Any:
+        """Return an event after all that was started so far; None on a device without streams."""
+        if self.stream is None:
+            return None
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()
+        return event
 
     def _judge(self, group: Checked) -> None:
         """Take in the losses of those that were validated; who goes on is ready again."""
@@ -190,8 +202,8 @@ class Lane:
             if fit.course.validated(loss):
                 fit.weights, fit.statistics = fit.numbers[0].clone(), statistics
             if fit.course.stopped:
-                fit.weights, fit.statistics = fit.weights.cpu(), fit.statistics.cpu()
                 del fit.numbers
+                fit.told = self._event()
                 fit.future.set_result(fit)
             else:
                 fit.draw(self.trainer)
@@ -222,7 +234,7 @@ class Engine:
                 self._threads = [threading.Thread(target=self._work, args=(lane,), daemon=True) for lane in self.lanes]
                 for thread in self._threads:
                     thread.start()
-        return fit.future.result()
+        return fit.result()
 
     def stop(self) -> None:
         """End all fits, those that wait too: each caller gets Stopped. Safe to call twice, and from any thread."""

@@ -127,11 +127,11 @@ class Trainer:
         leaves = list(self.model.leaves.values())
         found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
         torch.cat([gradient.reshape(-1) for gradient in found], out=self.grads)
-        values, *moments = self.numbers.values
+        numbers, place = self.numbers.values, self.numbers.place
         if self.recipe.optimizer == "sgd":
-            sgd(values, self.grads, moments[0], self.numbers.place, self.rates[:, 0].contiguous())
+            sgd(numbers[0], self.grads, numbers[1], place, self.rates[:, 0].contiguous())
         else:
-            adam(values, self.grads, *moments, self.numbers.place, self.rates, self.model.optimizer_way)
+            adam(numbers[0], self.grads, numbers[1], numbers[2], place, self.rates, self.model.optimizer_way)
 
     def rate(self, rate: float, steps: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return what a fit's steps (s,), counted from 1, are updated by: (s, 2)."""

@@ -5,7 +5,6 @@ A GPU takes all images in batches of one size, so that the way from stored pixel
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from labelwise.arrays import Floats, softmax
 from labelwise.models.graphs import Captured, on, own_stream
 from labelwise.models.learner import Dropout, dropped
 from labelwise.models.places import Source, sent
+from labelwise.models.unpacked import Unpacked
 from labelwise.seeds import integer
 
 BATCH = 4_096
@@ -34,14 +34,14 @@ class Scorer:
     def __init__(self, model: Any, source: Source) -> None:
         pixels = source.pixels.shape[1] * source.pixels.shape[2]
         self.batch = int(np.clip(BATCH * 32 * 32 // pixels, 16, BATCH))
-        self.model, self.source = copy.deepcopy(model).eval(), source
-        self.stream = own_stream(source.device)
-        self._lock = threading.Lock()
-        self.room = source.room(self.batch)
-        self.rows = torch.zeros(self.batch, dtype=torch.int64, device=source.device)
+        self.source, self.stream, self._lock = source, own_stream(source.device), threading.Lock()
         self.features: torch.Tensor
         self.logits: torch.Tensor
         with on(self.stream), torch.inference_mode():
+            self.model = Unpacked(model)
+            self.model.set_mode("score")
+            self.room = source.room(self.batch)
+            self.rows = torch.zeros(self.batch, dtype=torch.int64, device=source.device)
             self._compute()
             self._step = Captured(self._compute, source.device)
 
@@ -49,8 +49,10 @@ class Scorer:
     def using(self, state: dict[str, NDArray[Any]]) -> Iterator[Scores]:
         """Load a fit's weights, and give what scores with them until the context ends."""
         with self._lock, on(self.stream), torch.inference_mode():
-            for name, tensor in self.model.state_dict().items():
-                tensor.copy_(torch.from_numpy(np.asarray(state[name])))
+            for flat in (self.model.weights, self.model.statistics):
+                if flat.layout.names:
+                    row = np.concatenate([np.ravel(state[name]) for name in flat.layout.names])
+                    flat.values[0].copy_(sent(row, self.source.device))
             yield self._scores
 
     def _scores(self, indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,10 +64,8 @@ class Scorer:
 
     def _compute(self) -> None:
         pixels = self.room.index_select(0, self.rows)
-        with self.source.precision(self.source.device):
-            features = self.model.backbone(self.source.scale(pixels))
-        self.features = features.float()
-        self.logits = self.model.head(self.features)
+        self.features = self.model.embed(self.source.scale(pixels), self.source.precision)
+        self.logits = self.model.model.head(self.features)
 
 
 def stochastic(features: torch.Tensor, dropout: Dropout, start: int, state: dict[str, NDArray[Any]]) -> Floats:
