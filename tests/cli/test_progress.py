@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -111,3 +112,12 @@ def test_a_terminal_shows_all_bars_that_fit(clock: Clock) -> None:
     for seed in range(5):
         listener.recorded(run(seed), recorded(0))
     assert len(visible(listener)) == 6
+
+
+def test_what_the_log_says_is_shown_while_a_study_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("labelwise")
+    before = (log.level, list(log.handlers))
+    with progress.progress_listener():
+        log.info("48 runs side by side, packed, %d at once", 32)
+    assert "48 runs side by side, packed, 32 at once\n" in capsys.readouterr().err
+    assert (log.level, log.handlers) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,6 +104,18 @@ def _weight(labels: int) -> int:
     return labels + 300
 
 
+class _Said(logging.Handler):
+    """Shows what the log says above the bars, as how many runs a GPU takes at once."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        self.console.print(record.getMessage(), highlight=False, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def progress_listener() -> Iterator[ProgressListener]:
     """Open the progress display for the length of a study."""
@@ -112,5 +125,13 @@ def progress_listener() -> Iterator[ProgressListener]:
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
-    with bars:
-        yield ProgressListener(console, bars)
+    said, log = _Said(console), logging.getLogger("labelwise")
+    before = log.level
+    log.addHandler(said)
+    log.setLevel(logging.INFO)
+    try:
+        with bars:
+            yield ProgressListener(console, bars)
+    finally:
+        log.removeHandler(said)
+        log.setLevel(before)

@@ -28,6 +28,8 @@ from labelwise.models.places import Checker, Trainer, sent
 
 Rows = NDArray[np.int64]
 KEPT = "run the same command again: finished rounds are kept"
+PATIENCE = 10.0
+"""Seconds for a lane to end the turn that it is in."""
 
 
 @dataclass
@@ -239,6 +241,8 @@ class Engine:
     def stop(self) -> None:
         """End all fits, those that wait too: each caller gets Stopped. Safe to call twice, and from any thread."""
         self._break(Stopped("the engine was told to stop"))
+        for thread in self._threads:  # a process must not end while a device computes for it
+            thread.join(PATIENCE)
 
     def _work(self, lane: Lane) -> None:
         try:
