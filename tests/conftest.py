@@ -25,6 +25,7 @@ LONG = (
     "labelling/test_kill",
     "models/test_finetune",
     "models/test_kernels",
+    "test_benchmarks_gpu",
 )
 """Files that take longest begin first, so that no worker is left with one of them at the end."""
 CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "cifar10"

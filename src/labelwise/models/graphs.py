@@ -32,7 +32,7 @@ class Captured:
 
     def _captured(self) -> torch.cuda.CUDAGraph | None:
         with _ONE_AT_A_TIME:  # other threads go on computing, but only one captures
-            stream = own_stream(torch.device("cuda"))
+            stream = _capturing()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 for _ in range(WARM_UP):
@@ -43,11 +43,24 @@ class Captured:
             try:
                 with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                     self.function()
+            except torch.cuda.OutOfMemoryError:  # without a graph, each step would run into it again
+                raise
             except RuntimeError as error:
                 self.failure = (str(error).strip().splitlines() or ["no reason given"])[0]
                 torch.cuda.synchronize()
                 return None
             return graph
+
+
+def _capturing() -> Any:
+    """Return the stream to capture on: the current one, or where that is the default one, a stream of its own.
+
+    Libraries keep a workspace for each stream, and a graph keeps that of the stream it was captured on. PyTorch has 32
+    streams, which it gives out in turn: with a new one for each graph, graphs that run at the same time would share it.
+    """
+    device = torch.device("cuda", torch.cuda.current_device())
+    current = torch.cuda.current_stream(device)
+    return own_stream(device) if current == torch.cuda.default_stream(device) else current
 
 
 def own_stream(device: torch.device) -> Any:
