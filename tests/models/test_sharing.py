@@ -26,6 +26,9 @@ class Card:
         monkeypatch.setattr(sharing, "lane", self.make)
         monkeypatch.setattr(sharing, "packed", lambda *_: None)
         monkeypatch.setattr(sharing, "processors", lambda _: 132)
+        for name in ("flash", "mem_efficient", "cudnn"):
+            monkeypatch.setattr(torch.backends.cuda, f"enable_{name}_sdp", lambda _: None)
+        monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)  # put back afterwards
         for name in ("synchronize", "empty_cache"):
             monkeypatch.setattr(torch.cuda, name, lambda *_: None)
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (int(self.free * GIB), 80 * GIB))
@@ -36,12 +39,13 @@ class Card:
         self.free -= self.lane
         self.lanes += 1
         model = SimpleNamespace(way="triton")
-        return SimpleNamespace(trainer=SimpleNamespace(captured_failure=self.failure, model=model), room=48)
+        failures = [self.failure] if self.failure else []
+        return SimpleNamespace(trainer=SimpleNamespace(model=model), failures=failures, room=48, bytes_of_fits=0)
 
 
 def shared_by(name: str = "test_efficientnet", **changes: Any) -> Sharing:
     one = Shared.of(name, **changes)
-    source = SimpleNamespace(device=torch.device("cuda"))
+    source = SimpleNamespace(device=torch.device("cuda"), pixels=one.source.pixels)
     return share(one.model, source, one.recipe, one.example)  # type: ignore[arg-type]
 
 
@@ -68,6 +72,9 @@ def test_too_little_memory_for_one_pack_is_one_line(monkeypatch: pytest.MonkeyPa
         shared_by()
 
 
+def no_models(*_: object) -> None: ...
+
+
 def test_what_cannot_be_packed_or_captured_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     card = Card(monkeypatch, free=78, lane=1, failure="operation not permitted")
 
@@ -75,6 +82,7 @@ def test_what_cannot_be_packed_or_captured_says_so(monkeypatch: pytest.MonkeyPat
         raise Unpackable("cls_token is a parameter")
 
     monkeypatch.setattr(sharing, "packed", no)
+    monkeypatch.setattr(sharing, "unpacked", no_models)
     found = shared_by()
     assert card.lanes == SINGLES
     assert found.way.startswith(
@@ -99,3 +107,4 @@ def test_a_cpu_shares_nothing() -> None:
 def test_the_width_of_a_pack_is_the_cards(processors: int, places: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "processors", lambda _: processors)
     assert sharing.places(torch.device("cuda")) == places
+    assert sharing.places(torch.device("cuda"), 224 * 224) == max(1, places * 64 * 64 // (224 * 224))

@@ -32,13 +32,23 @@ class Classifier(nn.Module):
         return logits
 
 
-def initial_state(backbone: Backbone, classes: int, recipe: Learner, seed: int) -> dict[str, torch.Tensor]:
-    """Return the weights that a fit begins with: the backbone's own or (scratch) drawn by the seed, and a new head."""
-    first = load_backbone(recipe, integer(seed, "scratch")) if recipe.weights == "scratch" else backbone
-    state = {f"backbone.{name}": value for name, value in first.module.state_dict().items()}
+def backbone_state(backbone: Backbone) -> dict[str, torch.Tensor]:
+    """Return a backbone's weights under the names that they have in a classifier, on the CPU."""
+    return {f"backbone.{name}": value.cpu() for name, value in backbone.module.state_dict().items()}
+
+
+def initial_state(
+    pretrained: dict[str, torch.Tensor], features: int, classes: int, recipe: Learner, seed: int
+) -> dict[str, torch.Tensor]:
+    """Return the weights that a fit begins with: the backbone's own or (scratch) drawn by the seed, and a new head.
+
+    pretrained: `backbone_state` of the learner's backbone; features: D, of its embeddings.
+    """
+    scratch = recipe.weights == "scratch"
+    state = backbone_state(load_backbone(recipe, integer(seed, "scratch"))) if scratch else pretrained
     rng = torch.Generator().manual_seed(integer(seed, "head"))
-    weight, bias = torch.empty(classes, backbone.features), torch.empty(classes)
+    weight, bias = torch.empty(classes, features), torch.empty(classes)
     nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=rng)  # as torch's own linear layers begin
-    bound = 1 / math.sqrt(backbone.features)
+    bound = 1 / math.sqrt(features)
     nn.init.uniform_(bias, -bound, bound, generator=rng)
     return {**state, "head.weight": weight, "head.bias": bias}

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +33,7 @@ PATIENCE = 10.0
 """Seconds for a lane to end the turn that it is in."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Fit:
     """One fit, as an engine is asked for it. fitting, held: (rows of the data set, labels); balance: (classes,).
 
@@ -104,13 +105,9 @@ class Lane:
         self.ready: deque[Fit] = deque()
         self.due: deque[Fit] = deque()
         self.checking: deque[Checked] = deque()
+        self.fits: list[Fit] = []  # all that are on the device
+        self.lanes = [self]  # all of the engine
         self.closed = False
-
-    @property
-    def fits(self) -> list[Fit]:
-        """All fits on the device."""
-        checked = [fit for group in self.checking for fit in group.fits]
-        return [*(fit for fit in self.places if fit), *self.ready, *self.due, *checked]
 
     def turn(self) -> None:
         """Do one turn: take fits in, train those in places up to the first that is due, validate those that are.
@@ -133,15 +130,31 @@ class Lane:
         """Fits that can be on the device: those in places, those that are validated, and some that are ready."""
         return len(self.places) + 2 * int(self.checker.model.count)
 
+    @property
+    def bytes_of_fits(self) -> int:
+        """Memory of the fits that are on the device beside those in places: numbers, and the best weights of all."""
+        copies, size = len(self.trainer.numbers.values), 4 * len(self.trainer.numbers.layout)
+        return size * ((self.room - len(self.places)) * copies + self.room)
+
+    @property
+    def failures(self) -> list[str]:
+        """Why steps are not replayed as graphs, each reason."""
+        return [failure for failure in (*self.trainer.failures, *self.checker.failures) if failure]
+
     def _admit(self) -> None:
-        while not self.closed and len(fits := self.fits) < self.room:
+        """Take fits in: first until all places of all lanes have one, then some to take turns with them."""
+        while not self.closed and len(self.fits) < self.room:
+            others_first = any(len(lane.fits) < len(lane.places) for lane in self.lanes)
+            if len(self.fits) >= len(self.places) and others_first:
+                return
             try:
-                fit = self.waiting.get(block=not fits)
+                fit = self.waiting.get(block=not self.fits)
             except queue.Empty:
                 return
             if fit is None:
                 self.closed = True
                 return
+            self.fits.append(fit)
             values, device = self.trainer.numbers.values, self.trainer.source.device
             fit.numbers = values.new_zeros(len(values), len(fit.weights))
             fit.numbers[0].copy_(sent(fit.weights.numpy(), device))
@@ -154,6 +167,7 @@ class Lane:
             if there is None and self.ready:
                 fit = self.places[place] = self.ready.popleft()
                 self.trainer.put(place, fit.numbers, fit.weighed)
+                del fit.numbers  # they are in the place now
 
     def _train(self) -> None:
         training = {place: fit for place, fit in enumerate(self.places) if fit}
@@ -205,6 +219,7 @@ class Lane:
                 fit.weights, fit.statistics = fit.numbers[0].clone(), statistics
             if fit.course.stopped:
                 del fit.numbers
+                self.fits.remove(fit)
                 fit.told = self._event()
                 fit.future.set_result(fit)
             else:
@@ -213,8 +228,8 @@ class Lane:
 
     def _share(self, seconds: float) -> None:
         """Charge each fit on the device its share of a turn."""
-        for fit in (fits := self.fits):
-            fit.seconds += seconds / len(fits)
+        for fit in self.fits:
+            fit.seconds += seconds / len(self.fits)
 
 
 class Engine:
@@ -222,6 +237,8 @@ class Engine:
 
     def __init__(self, lanes: list[Lane], waiting: queue.SimpleQueue[Fit | None]) -> None:
         self.lanes, self.waiting = lanes, waiting
+        for lane in lanes:
+            lane.lanes = lanes
         self.broken: Exception | None = None
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -252,16 +269,16 @@ class Engine:
         except Exception as error:
             self._break(_plain(error))
         for fit in lane.fits:
-            if not fit.future.done():
-                fit.future.set_exception(self.broken or Stopped("the engine has stopped"))
+            fit.future.set_exception(self.broken or Stopped("the engine has stopped"))
 
     def _break(self, why: Exception) -> None:
         with self._lock:
             self.broken = self.broken or why
-            while not self.waiting.empty():
-                fit = self.waiting.get()
-                if fit is not None:
-                    fit.future.set_exception(self.broken)
+            with suppress(queue.Empty):
+                while True:
+                    fit = self.waiting.get(block=False)
+                    if fit is not None:
+                        fit.future.set_exception(self.broken)
             for _ in self.lanes:
                 self.waiting.put(None)  # wakes those that wait for a fit
 

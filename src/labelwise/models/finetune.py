@@ -24,7 +24,7 @@ from labelwise.data.images import ImageSet, Progress, unseen
 from labelwise.errors import InputError
 from labelwise.models.augment import Scale
 from labelwise.models.backbone import Backbone, load_backbone, torch_threads
-from labelwise.models.classifier import Classifier, initial_state
+from labelwise.models.classifier import Classifier, backbone_state, initial_state
 from labelwise.models.course import STATISTICS_IMAGES, Course
 from labelwise.models.embeddings import embed_dataset
 from labelwise.models.engine import Fit
@@ -119,9 +119,9 @@ class FineTune:
     ) -> tuple[Trained, float]:
         """Have the engine do a fit; return what it did, and its share of the time."""
         assert self.sharing.engine is not None
-        initial = initial_state(self.backbone, self.classes, self.recipe, seed)
+        initial = self._initial(seed)
         layouts = parameters_of(self.model), statistics_of(self.model)
-        rows = [layout.row({name: initial[name].cpu() for name in layout.names}) for layout in layouts]
+        rows = [layout.row(initial) for layout in layouts]
         done = self.sharing.engine.fit(Fit(course, parts[0], parts[1], balance, rows[0], rows[1]))
         best = zip(layouts, (done.weights, done.statistics), strict=True)
         state = {name: value for layout, row in best for name, value in layout.tensors(row).items()}
@@ -145,7 +145,15 @@ class FineTune:
 
     def _reset(self, seed: int) -> None:
         """Put the initial weights into the model that trains alone."""
-        self.model.load_state_dict(initial_state(self.backbone, self.classes, self.recipe, seed))
+        self.model.load_state_dict(self._initial(seed))
+
+    def _initial(self, seed: int) -> dict[str, torch.Tensor]:
+        """Return the weights that a fit begins with, on the CPU."""
+        return initial_state(self._pretrained, self.backbone.features, self.classes, self.recipe, seed)
+
+    @cached_property
+    def _pretrained(self) -> dict[str, torch.Tensor]:
+        return backbone_state(self.backbone)
 
     def scoring_module(self, weights: dict[str, NDArray[Any]]) -> Classifier:
         """Return a copy of the model with these weights, for scoring alone: batch-norms folded, convolutions fast."""

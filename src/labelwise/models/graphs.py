@@ -32,24 +32,30 @@ class Captured:
 
     def _captured(self) -> torch.cuda.CUDAGraph | None:
         with _ONE_AT_A_TIME:  # other threads go on computing, but only one captures
-            stream = _capturing()
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
+            torch.cuda.synchronize()  # what was made on other streams is there
+            stream, graph = _capturing(), torch.cuda.CUDAGraph()
+            with torch.cuda.stream(stream):  # current again also where a capture's end fails
                 for _ in range(WARM_UP):
                     self.function()
-            torch.cuda.current_stream().wait_stream(stream)
-            torch.cuda.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            try:
-                with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-                    self.function()
-            except torch.cuda.OutOfMemoryError:  # without a graph, each step would run into it again
-                raise
-            except RuntimeError as error:
-                self.failure = (str(error).strip().splitlines() or ["no reason given"])[0]
                 torch.cuda.synchronize()
-                return None
+                try:
+                    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                        self.function()
+                except RuntimeError as error:
+                    self.failure = _first(error)
+                    self._failed = graph  # its end would free what other graphs of the stream use
+                    torch.cuda.synchronize()
+                    return None
             return graph
+
+
+def _first(error: RuntimeError) -> str:
+    """Return why a capture failed, which its end hides. Errors: OutOfMemoryError is raised again."""
+    cause = error.__context__ or error
+    for found in (error, cause):
+        if isinstance(found, torch.cuda.OutOfMemoryError):  # without a graph, each step would run into it again
+            raise found
+    return (str(cause).strip().splitlines() or ["no reason given"])[0]
 
 
 def _capturing() -> Any:

@@ -14,12 +14,16 @@ from torch.nn import functional
 from labelwise.models.depthwise import Way, depthwise
 from labelwise.models.rewrites import cropped
 
+WIDE = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 8)
+"""Whether products of bfloat16 can be given in float32."""
+
 
 class Products(torch.autograd.Function):
     """K matrix products (R, K, in) x (K, out, in) -> (R, K, out), read and written where they lie, without copies."""
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        weight = weight.to(rows.dtype)
         ctx.save_for_backward(rows, weight)
         output = rows.new_empty(len(rows), *weight.shape[:2])
         torch.bmm(rows.transpose(0, 1), weight.transpose(1, 2), out=output.transpose(0, 1))
@@ -33,7 +37,10 @@ class Products(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_rows = torch.empty_like(rows)
             torch.bmm(gradient.transpose(0, 1), weight, out=to_rows.transpose(0, 1))
-        return to_rows, torch.bmm(gradient.permute(1, 2, 0), rows.transpose(0, 1))
+        across, down = gradient.permute(1, 2, 0), rows.transpose(0, 1)
+        if WIDE and gradient.is_cuda and gradient.dtype == torch.bfloat16:  # as sums are, and not rounded in between
+            return to_rows, torch.bmm(across, down, out_dtype=torch.float32)
+        return to_rows, torch.bmm(across, down)
 
 
 class Added(torch.autograd.Function):
@@ -61,8 +68,7 @@ def products(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Return (R, K, out) of rows (R, K, in) and weights (K, out, in), in autocast's precision where it is on."""
     kind = rows.device.type
     if torch.is_autocast_enabled(kind):
-        dtype = torch.get_autocast_dtype(kind)
-        rows, weight = rows.to(dtype), weight.to(dtype)
+        rows = rows.to(torch.get_autocast_dtype(kind))
     result: torch.Tensor = Products.apply(rows, weight)
     return result
 
@@ -235,6 +241,13 @@ class PackedLayerNorm(nn.Module):
         if self.weight is not None:
             result = result * self.weight + (0 if self.bias is None else self.bias)
         return result.flatten(-2).to(x.dtype).movedim(-1, self.channels)
+
+
+def max_pool(pool: nn.MaxPool2d) -> PackedMaxPool | None:
+    """Return what stands for a max-pooling, in packs and alone; None for an unusual one."""
+    if pool.dilation not in (1, (1, 1)) or pool.ceil_mode:
+        return None
+    return PackedMaxPool(Geometry(pool.kernel_size, pool.stride, pool.padding))
 
 
 class PackedMaxPool(nn.Module):

@@ -26,6 +26,9 @@ from labelwise.models.optimizers import adam, sgd
 VALIDATION_BATCH = 128
 """Images of each fit at once in a validation: always exactly so many, of which the last can be blank."""
 
+AHEAD = 3
+"""Steps whose images are in memory, waiting for the device, where it does not hold them all."""
+
 Precision = Callable[[torch.device], AbstractContextManager[Any]]
 
 
@@ -45,6 +48,11 @@ class Source:
         if self.kept is not None:
             return self.kept
         return torch.zeros((count, *self.pixels.shape[1:]), dtype=torch.uint8, device=self.device)
+
+    def wait(self) -> None:
+        """Wait until the device has done what was started."""
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
 
     def bring(self, room: torch.Tensor, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Have the images at `rows` of the data set in `room`; return where they are there, in the shape of `rows`."""
@@ -94,9 +102,9 @@ class Trainer:
         self._step = Captured(self._compute, device)
 
     @property
-    def captured_failure(self) -> str:
+    def failures(self) -> list[str]:
         """Why steps are not replayed as a graph but computed one by one; "" where they are, and on a CPU."""
-        return self._step.failure
+        return [self._step.failure]
 
     def put(self, place: int, numbers: torch.Tensor, balance: torch.Tensor) -> None:
         """Put a fit into a place. numbers: (copies, P) its weights and moments; balance: (classes,)."""
@@ -116,6 +124,8 @@ class Trainer:
                 self.order.copy_(orders[step])
             self.rates.copy_(all_rates[step])
             self._step()
+            if self.source.kept is None and step % AHEAD == 0:
+                self.source.wait()
 
     def _compute(self) -> None:
         inputs = packed_inputs(cut(self.room, self.order[:4]), self.source.scale)
@@ -160,6 +170,11 @@ class Checker:
         self._collect = Captured(self._compute_statistics, device) if self.collects else None
         model.set_mode("score")
         self._score = Captured(self._compute_loss, device)
+
+    @property
+    def failures(self) -> list[str]:
+        """The same of validations."""
+        return [step.failure for step in (self._collect, self._score) if step is not None]
 
     def start(self, values: list[torch.Tensor]) -> None:
         """Begin with the weights (P,) of as many fits as there are, or fewer."""

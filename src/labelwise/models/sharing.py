@@ -7,6 +7,7 @@ records (`used["fits"]`), by `labelwise doctor`, and is part of the learner's ke
 
 from __future__ import annotations
 
+import gc
 import logging
 import queue
 from collections.abc import Callable
@@ -17,15 +18,19 @@ import torch
 
 from labelwise.config import Learner
 from labelwise.errors import InputError
+from labelwise.models import optimizers
 from labelwise.models.depthwise import Way, way_for
 from labelwise.models.engine import Engine, Fit, Lane
 from labelwise.models.graphs import on, own_stream
+from labelwise.models.layout import parameters_of
 from labelwise.models.packed import Pack, Unpackable, draws, pack
 from labelwise.models.places import Checker, Source, Trainer
 from labelwise.models.unpacked import Unpacked
 
 PLACES = ((100, 32), (60, 16), (0, 8))
-"""Multiprocessors of a card, at least -> models in a pack. By the card's model alone: a fit's bits depend on it."""
+"""Multiprocessors of a card, at least -> models in a pack. By the card's model, not its memory: bits depend on it."""
+SMALL = 64 * 64
+"""Pixels of an image up to which packs are so wide; of larger images a few models fill a card."""
 PACKS = 2
 """Packs on a device, where they fit: while one waits for the host, the other computes."""
 SINGLES = 16
@@ -36,6 +41,7 @@ SHARE = 0.7
 COPIES = {"adam": 3, "sgd": 2}
 """Numbers for each weight: its value, and an optimizer's moments."""
 
+CPU = torch.device("cpu")
 LOG = logging.getLogger("labelwise")
 
 
@@ -52,9 +58,10 @@ ALONE = Sharing(None, "one after the other", 1)
 """On a CPU, each worker's own; and for models that draw random numbers."""
 
 
-def places(device: torch.device) -> int:
-    """Return K, the models in a pack, by the card's model."""
-    return next(count for least, count in PLACES if processors(device) >= least)
+def places(device: torch.device, pixels: int = SMALL) -> int:
+    """Return K, the models in a pack, by the card's model and the pixels of an image."""
+    widest = next(count for least, count in PLACES if processors(device) >= least)
+    return max(1, min(widest, widest * SMALL // pixels))
 
 
 def processors(device: torch.device) -> int:
@@ -74,13 +81,26 @@ def share(model: Any, source: Source, recipe: Learner, example: torch.Tensor) ->
     torch.backends.cudnn.deterministic = (
         True  # for the whole process: contexts of several threads would undo each other
     )
-    count = places(source.device)
+    for attention in ("flash", "mem_efficient", "cudnn"):  # their gradients are added in the order of arrival
+        getattr(torch.backends.cuda, f"enable_{attention}_sdp")(False)
+    count = places(source.device, source.pixels.shape[1] * source.pixels.shape[2])
     try:
-        make, way = packed(model, count, max(1, count // 4), recipe, example), f"packed, {count} at once"
-        return _shared(make, source, way, PACKS, recipe)
+        make = packed(model, count, max(1, count // 4), recipe, example)
     except Unpackable as error:
-        make = unpacked(model, recipe)
+        make = unpacked(model, recipe, source.device)
         return _shared(make, source, f"as graphs of single models: not packed, {error}", SINGLES, recipe)
+    except torch.cuda.OutOfMemoryError:
+        raise too_little(source.device, f"packed, {count} at once") from None
+    return _shared(make, source, f"packed, {count} at once", PACKS, recipe)
+
+
+def too_little(device: torch.device, way: str) -> InputError:
+    """Return what to say where not even one pack fits."""
+    free = torch.cuda.mem_get_info(device)[0] / 2**30
+    return InputError(
+        f"learner.device: {free:.1f} GiB of the GPU's memory are free, which is too little to train ({way}); end what "
+        "else uses it, or choose --set learner.device=cpu"
+    )
 
 
 Models = Callable[[], tuple[Any, Any]]
@@ -93,6 +113,8 @@ def packed(
     """Return what makes packs of `count` models, and of `checked` for validation. Errors: Unpackable."""
     way = kernels or way_for(example.device)
     copies = COPIES[recipe.optimizer]
+    if count * len(parameters_of(model)) >= 2**31:
+        raise Unpackable("it has too many parameters")
     try:
         first: list[Any] = [pack(model, count, way, example, copies)]
     except (Unpackable, RuntimeError) as error:
@@ -107,9 +129,17 @@ def packed(
     return make
 
 
-def unpacked(model: Any, recipe: Learner) -> Models:
+def unpacked(model: Any, recipe: Learner, device: torch.device = CPU) -> Models:
     """Return what makes single models in the form of packs of one."""
-    return lambda: (Unpacked(model, COPIES[recipe.optimizer]), Unpacked(model))
+    way = optimizers.way_for(device)
+    if way == "triton":
+        one, place = torch.zeros(4, 1, device=device), torch.zeros(1, dtype=torch.uint8, device=device)
+        try:
+            optimizers.adam(one[0], one[1], one[2], one[3], place, torch.ones(1, 2, device=device), way)
+        except Exception as error:  # a compiler that is not there, and whatever else Triton needs
+            LOG.warning("the Triton kernels do not work here (%s): fits are slower", error)
+            way = "plain"
+    return lambda: (Unpacked(model, COPIES[recipe.optimizer], way), Unpacked(model))
 
 
 def lane(make: Models, source: Source, recipe: Learner, waiting: queue.SimpleQueue[Fit | None]) -> Lane:
@@ -129,27 +159,30 @@ def _shared(make: Models, source: Source, way: str, most: int, recipe: Learner) 
         free = torch.cuda.mem_get_info(source.device)[0]
         if lanes and needed > SHARE * free:
             break
-        before = free
-        try:
-            lanes.append(lane(make, source, recipe, waiting))
-        except torch.cuda.OutOfMemoryError:
+        if (made := _lane_or_none(make, source, recipe, waiting)) is None:
+            gc.collect()  # what there was of it holds itself
             torch.cuda.empty_cache()
-            if lanes:
-                break
-            raise InputError(
-                f"learner.device: {free / 2**30:.1f} GiB of the GPU's memory are free, which is too little to train "
-                f"({way}); end what else uses it, or choose --set learner.device=cpu"
-            ) from None
+            break
         torch.cuda.synchronize(source.device)
-        needed = max(needed, before - torch.cuda.mem_get_info(source.device)[0])
+        lanes.append(made)
+        needed = max(needed, free - torch.cuda.mem_get_info(source.device)[0] + made.bytes_of_fits)
+    if not lanes:
+        raise too_little(source.device, way)
     if len(lanes) < most:
         LOG.warning("GPU memory for %d of %d packs: fewer fits at once, with the same results", len(lanes), most)
-    first = lanes[0].trainer
-    if failure := first.captured_failure:
-        way = f"{way}, computed step by step (not captured: {failure})"
-    if getattr(first.model, "way", "triton") != "triton":
+    if failures := {failure for made in lanes for failure in made.failures}:
+        LOG.warning("steps are not replayed as graphs, and slower: %s", "; ".join(sorted(failures)))
+        way = f"{way}, computed step by step"
+    if getattr(lanes[0].trainer.model, "way", "triton") != "triton":
         way = f"{way}, without Triton"
-    engine = Engine(lanes, waiting)
     at_once = sum(lane.room for lane in lanes)
-    LOG.info("%d runs side by side, %s, in %d packs of %.1f GiB", at_once, way, len(lanes), needed / 2**30)
-    return Sharing(engine, way, at_once)
+    LOG.info("%d runs side by side, %s, in %d lanes of %.1f GiB", at_once, way, len(lanes), needed / 2**30)
+    return Sharing(Engine(lanes, waiting), way, at_once)
+
+
+def _lane_or_none(make: Models, source: Source, recipe: Learner, waiting: queue.SimpleQueue[Fit | None]) -> Lane | None:
+    """Prepare a lane; None where there is no memory for it."""
+    try:
+        return lane(make, source, recipe, waiting)
+    except torch.cuda.OutOfMemoryError:
+        return None

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from labelwise.models.layout import STATISTICS, Flat, parameters_of, statistics_of
-from labelwise.models.optimizers import way_for
+from labelwise.models.optimizers import Way
+from labelwise.models.packed_layers import max_pool
 
 
 class Unpacked(nn.Module):
@@ -18,10 +19,10 @@ class Unpacked(nn.Module):
 
     count = 1
 
-    def __init__(self, single: Any, copies: int = 1) -> None:
+    def __init__(self, single: Any, copies: int = 1, optimizer_way: Way = "plain") -> None:
         super().__init__()
         like = next(single.parameters()).detach()
-        self.optimizer_way = way_for(like.device)
+        self.optimizer_way = optimizer_way
         self.weights = Flat(parameters_of(single), 1, like, copies)
         self.statistics = Flat(statistics_of(single), 1, like)
         self.leaves = {name: view[0].detach().requires_grad_() for name, view in self.weights.views().items()}
@@ -31,6 +32,9 @@ class Unpacked(nn.Module):
             for name in [name for name, _ in module.named_parameters(recurse=False)]:
                 delattr(module, name)
                 setattr(module, name, self.leaves[prefix + name])
+            for name, child in list(module.named_children()):
+                if type(child) is nn.MaxPool2d:
+                    setattr(module, name, max_pool(child) or child)
             for name in STATISTICS:
                 if (view := self.statistics.views().get(prefix + name)) is not None:
                     setattr(module, name, view[0])
@@ -52,4 +56,5 @@ class Unpacked(nn.Module):
         self.model.train(mode != "score")
         for module in self.model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.num_batches_tracked = None  # nobody counts
                 module.momentum = 1.0 if mode == "collect" else 0.0

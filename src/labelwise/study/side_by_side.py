@@ -7,6 +7,7 @@ are.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import warnings
@@ -19,6 +20,8 @@ from labelwise.study.runner import Runner, Step
 from labelwise.study.schedule import Answer, Failure, Job, Order, Recorded, Schedule, answers, coordinate
 from labelwise.threads import cores_shared, one_thread
 
+SWITCH = 2e-4
+"""Seconds that one thread computes in Python before another one's turn: a device must not wait for a selection."""
 PATIENCE = 10.0
 """Seconds for threads that were told to stop: as long as most take to select a batch, which cannot be broken off."""
 
@@ -96,6 +99,11 @@ def owned_process(sharers: int) -> Iterator[None]:
     One thread for BLAS and torch, and which warnings are shown: where several threads change these for a while, the
     last to leave puts back what another one had set. sharers: how many share the machine's cores.
     """
+    before = sys.getswitchinterval()
     with one_thread(), torch_threads(1), cores_shared(sharers), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
-        yield
+        sys.setswitchinterval(SWITCH)
+        try:
+            yield
+        finally:
+            sys.setswitchinterval(before)
