@@ -18,7 +18,7 @@ PACKAGES = ("labelwise", "torch", "torchvision", "timm", "scikit-learn", "datase
 
 def print_doctor(format_: str) -> None:
     """Print a row a check: what, what was found, and what it means."""
-    rows = [("Python", platform.python_version(), ""), *map(_package, PACKAGES), *_devices(), *_places()]
+    rows = [("Python", platform.python_version(), ""), *map(_package, PACKAGES), *_devices(), _fits(), *_places()]
     print_rows([{"check": check, "found": found, "advice": advice} for check, found, advice in rows], format_)
 
 
@@ -38,6 +38,30 @@ def _devices() -> list[tuple[str, str, str]]:
     slow = "" if cuda != "none" or mps != "none" else "embedding runs on the CPU: about 150 small images/s a core"
     few = "" if cores >= 4 else "embedding large pools will take minutes; it is done once and kept"
     return [("CUDA", cuda, slow), ("Apple GPU", mps, ""), ("CPU cores", str(cores), few)]
+
+
+def _fits() -> tuple[str, str, str]:
+    """Say how fits would share a GPU, from the card alone: a model decides only when it is built."""
+    import torch
+
+    from labelwise.models.depthwise import way_for
+    from labelwise.models.sharing import places
+
+    check = "fits on a GPU"
+    if not torch.cuda.is_available():
+        turns = "one after the other" if torch.backends.mps.is_available() else "one a core"
+        return check, f"none: fits run {turns}", ""
+    device, count = torch.device("cuda"), torch.cuda.device_count()
+    free, total = (size / 2**30 for size in torch.cuda.mem_get_info(device))
+    triton = way_for(device) == "triton"
+    found = [
+        f"packed, {places(device)} at once",
+        "with Triton" if triton else "without Triton",
+        f"{free:.1f} of {total:.1f} GiB free",
+        "1 GPU" if count == 1 else f"{count} GPUs, a process each",
+    ]
+    slow = "" if triton else "depthwise convolutions are slower: pip install triton, where there is one for this system"
+    return check, "; ".join(found), slow
 
 
 def _places() -> list[tuple[str, str, str]]:

@@ -104,27 +104,65 @@ def print_verdict(store: Store) -> None:
 
 def print_plan(estimate: Estimate, format_: str) -> None:
     """Print the plan: a row a row of the study and arm, and the whole."""
-    rows = [{**asdict(arm), "seconds": round(arm.seconds, 1)} for arm in estimate.arms]
+    times = ("seconds", "seconds_low", "seconds_high")
+    rows = [{**asdict(arm), **{key: round(getattr(arm, key), 1) for key in times}} for arm in estimate.arms]
     if format_ == "json":
-        whole = {"seconds_once": estimate.once, "workers": estimate.workers, "seconds": estimate.seconds,
-                 "seconds_longest_run": estimate.longest, "runs_can_stop_early": estimate.early}  # fmt: skip
+        whole = {
+            "seconds_once": estimate.once,
+            "workers": estimate.workers,
+            **{key: getattr(estimate, key) for key in times},
+            "seconds_longest_run": estimate.longest,
+            "seconds_longest_run_low": estimate.longest_low,
+            "seconds_longest_run_high": estimate.longest_high,
+            "runs_can_stop_early": estimate.early,
+        }
         print(json.dumps({"arms": rows, **whole}, indent=1))
-        return
-    print_rows(rows, format_)
-    if format_ == "table":
-        total = {key: sum(row[key] for row in rows) for key in ("runs", "rounds", "labels")}
-        print(
-            f"\nIn all {total['runs']:,} runs, {total['rounds']:,} rounds, {total['labels']:,} labels; about "
-            f"{duration(estimate.seconds)} with {estimate.workers} worker{'s' * (estimate.workers > 1)} as fast as "
-            f"here ({duration(estimate.once)} of it once, before the first run); the longest run takes "
-            f"{duration(estimate.longest)}."
-            "\nThe time is from a calibration of a few seconds; equal fits are computed once, so it can be less."
-            + (
-                "\nRuns stop where they reach the baseline: all of this is the most it can be."
-                if estimate.early
-                else ""
-            )
+    elif format_ == "csv":
+        print_rows(rows, format_)
+    else:
+        print_rows([_ranged(row) for row in rows], format_)
+        print(_whole_plan(estimate))
+
+
+def _ranged(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row for people: `12,300 (8,900-17,000)` in one column where a number has a range."""
+    found = {key: value for key, value in row.items() if not key.endswith(("_low", "_high"))}
+    for key in ("images_backward", "seconds"):
+        low, high = row[f"{key}_low"], row[f"{key}_high"]
+        if low < high:
+            found[key] = f"{_rounded(row[key], 3)} ({_rounded(low)}-{_rounded(high)})"
+    return found
+
+
+def _rounded(value: float, digits: int = 2) -> str:
+    """Return a number with so many digits that say something: `12,000`."""
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:,.1f}"
+
+
+def _whole_plan(estimate: Estimate) -> str:
+    """Say what the whole study costs, and what its estimate stands on."""
+    runs, rounds, labels = (sum(getattr(arm, key) for arm in estimate.arms) for key in ("runs", "rounds", "labels"))
+    lines = [
+        f"\nIn all {runs:,} runs, {rounds:,} rounds, {labels:,} labels; about "
+        f"{_between(estimate.seconds, estimate.seconds_low, estimate.seconds_high)} with {estimate.workers} "
+        f"worker{'s' * (estimate.workers > 1)} as fast as here ({duration(estimate.once)} of it once, before the first "
+        f"run); the longest run takes {_between(estimate.longest, estimate.longest_low, estimate.longest_high)}.",
+        "The time is from a calibration of a few seconds; equal fits are computed once, so it can be less.",
+    ]
+    if estimate.seconds_low < estimate.seconds_high:
+        lines.append(
+            "Fits end by their own validation loss. Their lengths, and the ranges, go by fits of EfficientNet-Lite0 on "
+            "CIFAR-10; other images and backbones can lie beyond them."
         )
+    if estimate.early:
+        lines.append("Runs stop where they reach the baseline: all of this is the most it can be.")
+    return "\n".join(lines)
+
+
+def _between(seconds: float, low: float, high: float) -> str:
+    """Say a time and its range in words: `12 min (9 min to 20 min)`."""
+    return duration(seconds) if low == high else f"{duration(seconds)} ({duration(low)} to {duration(high)})"
 
 
 def duration(seconds: float) -> str:

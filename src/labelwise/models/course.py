@@ -29,6 +29,12 @@ FACTOR, PLATEAU = 0.3, 3
 """The plateau schedule: the learning rate times FACTOR after PLATEAU validations without a lower loss."""
 
 
+def rhythm(count: int, batch: int) -> tuple[int, int]:
+    """Return the steps of a pass over `count` images, and those from one validation to the next."""
+    epoch = math.ceil(count / batch)
+    return epoch, max(CHECK_STEPS, epoch)
+
+
 @dataclass(frozen=True)
 class Steps:
     """The draws of s consecutive steps. rows: (s, B) of the training part; top, left: (s, B) 0..8; flipped: (s, B)."""
@@ -63,8 +69,7 @@ class Course:
     stopped: str = ""
 
     def __post_init__(self) -> None:
-        self.epoch = math.ceil(self.count / self.recipe.batch)
-        self.between = max(CHECK_STEPS, self.epoch)
+        self.epoch, self.between = rhythm(self.count, self.recipe.batch)
         self._most = self.recipe.epochs * self.epoch
         self._left = np.empty(0, np.int64)
         self._waited = 0

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -23,13 +23,14 @@ from labelwise.data.dataset import Dataset
 from labelwise.data.images import ImageSet, Progress, unseen
 from labelwise.errors import InputError
 from labelwise.models.augment import Scale
-from labelwise.models.backbone import Backbone, load_backbone, torch_threads
+from labelwise.models.backbone import Backbone, load_backbone, pick_device, torch_threads
 from labelwise.models.classifier import Classifier, backbone_state, initial_state
-from labelwise.models.course import STATISTICS_IMAGES, Course
+from labelwise.models.course import Course
 from labelwise.models.embeddings import embed_dataset
 from labelwise.models.engine import Fit
 from labelwise.models.layout import parameters_of, statistics_of
 from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, inverse_frequency
+from labelwise.models.lengths import length, spread, work
 from labelwise.models.pixels import on_device, training_pixels
 from labelwise.models.places import Source
 from labelwise.models.rewrites import fold_batch_norm, rewritten
@@ -41,8 +42,8 @@ from labelwise.seeds import generator
 
 PROTOCOL = "2"
 """Part of the learner's key: changes with anything in how a fit is made."""
-TYPICAL_EPOCHS = 30
-"""Epochs that a fit usually takes on 500 to 5,000 labels (19 to 37 seen); only for the plan's estimate."""
+CALIBRATION_EPOCHS = {"cuda": 8}
+"""Epochs of a fit that is timed; elsewhere 1. On a GPU, one would hardly be longer than what is done before it."""
 FLOAT16 = 65_504.0
 """The largest float16: no embedding is infinite."""
 SCORING_BATCH = {"cpu": 128, "cuda": 2048, "mps": 512}
@@ -298,22 +299,37 @@ def _check_size(backbone: Backbone, inputs: torch.Tensor) -> None:
 
 
 def calibrate(dataset: Dataset, study: Study) -> Calibration:
-    """Time two short fits and the scoring of a few images: some seconds."""
-    recipe = study.learner.model_copy(update={"epochs": 1})
-    learner = build(dataset, study.model_copy(update={"learner": recipe}), unseen)
+    """Time short fits, as many as go on side by side, and the scoring of a few images: some seconds."""
+    epochs = CALIBRATION_EPOCHS.get(pick_device(study.learner.device).type, 1)
+    short = study.learner.model_copy(update={"epochs": epochs})
+    learner = build(dataset, study.model_copy(update={"learner": short}), unseen)
     few = np.sort(dataset.pool[np.linspace(0, len(dataset.pool) - 1, min(320, len(dataset.pool))).astype(np.int64)])
     learner.fit(few[:64], dataset.labels[few[:64]], "none", 0, {})  # loads what loads late
     started, at_once = time.perf_counter(), learner.side_by_side
     with ThreadPoolExecutor(at_once) as pool:
         fits = list(pool.map(lambda seed: learner.fit(few, dataset.labels[few], "none", seed, {}), range(at_once)))
-    fitted = fits[0]
-    per_image = (time.perf_counter() - started) / max(1, fitted.cost.images_backward)
+    fitted, seconds = fits[0], time.perf_counter() - started
+    pace = seconds / work(fitted.cost.images_forward, fitted.cost.images_backward)
     fitted.predict(few[:32])
-    per_score = fitted.predict(few).seconds / len(few)
-    share, epochs = study.learner.validation, min(TYPICAL_EPOCHS, study.learner.epochs)
+    scored = few if learner.scorer is None else np.resize(few, learner.scorer.batch)  # a GPU takes whole batches
+    # fits side by side were timed together, so each run's is as long as all; scoring takes turns, and so each run waits
+    per_score = at_once * fitted.predict(scored).seconds / len(scored)
+    expected = partial(length, recipe=study.learner, statistics=len(statistics_of(learner.model).names) > 0)
+
+    def fit(labels: int) -> float:
+        found = expected(labels)
+        return pace * work(found.images_forward, found.images_backward)
+
     return Calibration(
-        once=0.0, forward_once=0,
-        fit=lambda n: epochs * n * (1 - share) * per_image, score=lambda n: per_score * n,
-        forward=lambda n: epochs * (n + min(n, STATISTICS_IMAGES)), backward=lambda n: round(epochs * n * (1 - share)),
-        forward_scored=1, features=learner.backbone.features, frozen_embeddings=False, side_by_side=at_once,
-    )  # fmt: skip
+        once=0.0,
+        forward_once=0,
+        fit=fit,
+        score=lambda images: per_score * images,
+        forward=lambda labels: expected(labels).images_forward,
+        backward=lambda labels: expected(labels).images_backward,
+        forward_scored=1,
+        features=learner.backbone.features,
+        frozen_embeddings=False,
+        side_by_side=at_once,
+        spread=partial(spread, recipe=study.learner),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -131,8 +131,10 @@ class Calibration:
     """How fast a learner is here. once: seconds before the first run; forward_once: images embedded for each run;
 
     fit, score: seconds of one worker as a function of labels and of images; forward, backward: the backbone's passes
-    in a fit, as a function of its labels; forward_scored: its passes for each image that is scored; features: D;
-    side_by_side: the learner's own, and then fit and score are those of one of so many runs.
+    expected in a fit, as a function of its labels; forward_scored: its passes for each image that is scored; features:
+    D; side_by_side: the learner's own, and then fit and score are those of one of so many runs.
+    spread: low and high of the passes and seconds of fits of so many labels each, together, as factors of what is
+    expected; 1 and 1 where fits do not end by themselves.
     """
 
     once: float
@@ -145,6 +147,7 @@ class Calibration:
     features: int
     frozen_embeddings: bool
     side_by_side: int = 1
+    spread: Callable[[Sequence[int]], tuple[float, float]] = lambda _sizes: (1.0, 1.0)
 
 
 @dataclass(frozen=True)

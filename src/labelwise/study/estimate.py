@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,13 @@ from labelwise.config import Arm, Study
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
 from labelwise.data.sources import open_dataset
+from labelwise.models.backbone import device_count
 from labelwise.models.learner import Calibration, Dropout, dropped
 from labelwise.models.learners import calibrate
 from labelwise.strategies import BASELINE, STRATEGIES, embeddings_of, needs_scores, run_strategy
 from labelwise.study.plan import Run, asks_zero_shot, check_study, plan_runs
 from labelwise.study.workers import default_workers
-from labelwise.threads import cores_shared, one_thread
+from labelwise.threads import cores, cores_shared, one_thread
 from labelwise.zero_shot import open_zero_shot
 
 SAMPLES = (2_048, 8_192)
@@ -29,9 +30,24 @@ LABELLED, BATCH = 1_000, 250
 """At most so many labelled images and so large a batch while it is timed."""
 
 
+Select = Callable[[int, bool], float]
+"""Seconds of selecting a batch, by the candidates and by whether it is the first."""
+
+
+class Span(NamedTuple):
+    """Seconds as expected, and between what they should lie."""
+
+    expected: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class ArmEstimate:
-    """An arm on a row, over all its seeds. images: forward and backward passes of the backbone; seconds: estimated."""
+    """An arm on a row, over all its seeds. images: forward and backward passes of the backbone; seconds: of one worker.
+
+    low, high: where a learner's fits end by themselves, between what its images backward and seconds should lie.
+    """
 
     row: str
     arm: str
@@ -40,27 +56,49 @@ class ArmEstimate:
     labels: int
     images_forward: int
     images_backward: int
+    images_backward_low: int
+    images_backward_high: int
     seconds: float
+    seconds_low: float
+    seconds_high: float
 
 
 @dataclass(frozen=True)
 class Estimate:
     """arms: one entry a row and arm; once: seconds spent once for all of them, as embedding the images and asking a
 
-    zero-shot model; workers: how many share the runs; longest: seconds of the longest run, which one worker computes;
-    early: runs stop where they reach the baseline, so that all this is the most it can be.
+    zero-shot model; workers: how many share the runs; longest: seconds of the longest run, which one worker computes,
+    and as low and high; early: runs stop where they reach the baseline, so that all this is the most it can be.
     """
 
     arms: list[ArmEstimate]
     once: float
     workers: int
     longest: float
+    longest_low: float
+    longest_high: float
     early: bool
 
     @property
     def seconds(self) -> float:
-        """The whole study's estimated seconds, with the runs shared between the workers."""
-        return self.once + max(self.longest, sum(arm.seconds for arm in self.arms) / self.workers)
+        """The whole study's estimated seconds, with the runs shared between the workers.
+
+        Also where workers are runs side by side on one GPU: a run's seconds are then those it takes beside the others.
+        """
+        return self._shared(self.longest, sum(arm.seconds for arm in self.arms))
+
+    @property
+    def seconds_low(self) -> float:
+        """Its lower end. What makes fits shorter or longer is mostly common to all arms, so their ends are added."""
+        return self._shared(self.longest_low, sum(arm.seconds_low for arm in self.arms))
+
+    @property
+    def seconds_high(self) -> float:
+        """Its upper end."""
+        return self._shared(self.longest_high, sum(arm.seconds_high for arm in self.arms))
+
+    def _shared(self, longest: float, whole: float) -> float:
+        return self.once + max(longest, whole / self.workers)
 
 
 def estimate_study(study: Study, progress: Progress, workers: int | None = None) -> Estimate:
@@ -73,26 +111,56 @@ def estimate_study(study: Study, progress: Progress, workers: int | None = None)
     runs = plan_runs(study, dataset)
     speed = calibrate(dataset, study)
     number = min(workers or default_workers(study, speed), len(runs))
+    crowd = _crowd(study, speed, number)
     with cores_shared(number):
         timed = {
-            name: _time_strategy([run for run in runs if run.name == name], dataset, speed)
+            name: _time_strategy([run for run in runs if run.name == name], dataset, speed, crowd)
             for name in dict.fromkeys(run.name for run in runs)
         }
-    seconds = {(run.row.name, run.name, run.seed): _seconds(run, dataset, speed, timed[run.name]) for run in runs}
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.row.name, run.name), []).append(run)
-    arms = [
-        ArmEstimate(
-            row, arm, len(members), sum(len(run.labels) for run in members), sum(run.budget for run in members),
-            sum(_forward(run, dataset, speed) for run in members),
-            sum(sum(map(speed.backward, run.labels)) for run in members),
-            sum(seconds[row, arm, run.seed] for run in members),
-        )
-        for (row, arm), members in groups.items()
-    ]  # fmt: skip
+    arms = [_arm(members, dataset, speed, timed[name]) for (_, name), members in groups.items()]
+    longest = max(_seconds([run], dataset, speed, timed[run.name]) for run in runs)  # by what is expected
     once = speed.once + _zero_shot_seconds(study, dataset, runs)
-    return Estimate(arms, once, number, max(seconds.values()), study.stop == "at_baseline")
+    early = study.stop == "at_baseline"
+    return Estimate(arms, once, number, longest.expected, longest.low, longest.high, early)
+
+
+def _crowd(study: Study, speed: Calibration, workers: int) -> float:
+    """Return how many runs share a core while they select, at least 1: those that share this machine's GPUs do.
+
+    Workers with a core each are left alone, since they can be those of a cluster.
+    """
+    here = speed.side_by_side * device_count(study.learner.device) if speed.side_by_side > 1 else 1
+    return max(1.0, min(workers, here) / cores())
+
+
+def _arm(runs: list[Run], dataset: Dataset, speed: Calibration, select: Select) -> ArmEstimate:
+    """Estimate an arm on a row. runs: one a seed."""
+    sizes = _fits(runs)
+    backward = sum(map(speed.backward, sizes))
+    low, high = (round(backward * factor) for factor in speed.spread(sizes))
+    seconds = _seconds(runs, dataset, speed, select)
+    return ArmEstimate(
+        runs[0].row.name,
+        runs[0].name,
+        runs=len(runs),
+        rounds=len(sizes),
+        labels=sum(run.budget for run in runs),
+        images_forward=sum(_forward(run, dataset, speed) for run in runs),
+        images_backward=backward,
+        images_backward_low=low,
+        images_backward_high=high,
+        seconds=seconds.expected,
+        seconds_low=seconds.low,
+        seconds_high=seconds.high,
+    )
+
+
+def _fits(runs: list[Run]) -> list[int]:
+    """Return the labels of each fit of some runs."""
+    return [labels for run in runs for labels in run.labels]
 
 
 def _zero_shot_seconds(study: Study, dataset: Dataset, runs: list[Run]) -> float:
@@ -118,20 +186,23 @@ def _forward(run: Run, dataset: Dataset, speed: Calibration) -> int:
     return speed.forward_once + sum(map(speed.forward, run.labels)) + scored
 
 
-def _seconds(run: Run, dataset: Dataset, speed: Calibration, select: Callable[[int, bool], float]) -> float:
-    """Estimate one run: fits, tests, and between them scoring and selecting."""
-    total = sum(speed.fit(labels) for labels in run.labels) + speed.score(len(run.labels) * len(dataset.test))
-    if run.arm.strategy != BASELINE:
-        pool = len(dataset.pool) if run.arm.pool == "full" else run.budget
-        total += speed.score(_scored(run, dataset))
-        total += sum(select(pool, position == 0) for position in range(len(run.labels) - 1))
-    return total
+def _seconds(runs: list[Run], dataset: Dataset, speed: Calibration, select: Select) -> Span:
+    """Estimate some runs of an arm: fits, whose lengths can differ, tests, and between them scoring and selecting."""
+    sizes = _fits(runs)
+    fits, others = sum(map(speed.fit, sizes)), speed.score(len(sizes) * len(dataset.test))
+    for run in runs:
+        if run.arm.strategy != BASELINE:
+            pool = len(dataset.pool) if run.arm.pool == "full" else run.budget
+            others += speed.score(_scored(run, dataset))
+            others += sum(select(pool, position == 0) for position in range(len(run.labels) - 1))
+    low, high = speed.spread(sizes)
+    return Span(fits + others, low * fits + others, high * fits + others)
 
 
-def _time_strategy(runs: list[Run], dataset: Dataset, speed: Calibration) -> Callable[[int, bool], float]:
+def _time_strategy(runs: list[Run], dataset: Dataset, speed: Calibration, crowd: float = 1.0) -> Select:
     """Time an arm's strategy on random arrays: seconds of its first round, and of a later one with what it keeps.
 
-    Where it looks at passes with dropout, they are included.
+    Where it looks at passes with dropout, they are included. crowd: runs that share a core.
     """
     arm = runs[0].arm
     if arm.strategy == BASELINE:
@@ -148,7 +219,7 @@ def _time_strategy(runs: list[Run], dataset: Dataset, speed: Calibration) -> Cal
         before, seconds = (time_[0 if first else 1] for time_ in times)
         grown = sizes[1] / sizes[0]
         power = np.clip(np.log(seconds / before) / np.log(grown), 1, 2) if grown > 1 else 1.0
-        return float(seconds * (pool / sizes[1]) ** power)
+        return float(crowd * seconds * (pool / sizes[1]) ** power)
 
     return select
 
