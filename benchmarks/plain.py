@@ -1,13 +1,15 @@
 """The study's protocol as one would write it in plain PyTorch: timm, torchvision, a DataLoader, Adam as it comes.
 
-Nothing of labelwise is used or set here. Every pass that the protocol asks for is made: training, batch-norm statistics
-from training images before a validation, early stopping on the validation loss, the best weights kept.
+Nothing of labelwise is used or set here. Every pass that the protocol asks for is made: training in batches of one
+size, batch-norm statistics from training images before a validation, early stopping on the validation loss, the best
+weights kept.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +20,12 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import update_bn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 from torchvision.transforms import v2
 
-LR, BATCH, SCORING_BATCH = 1e-3, 32, 256
-STATISTICS_IMAGES, CHECK_STEPS = 512, 12
+LR, BATCH, SCORING_BATCH, PADDING = 1e-3, 32, 256, 4
+CHECK_STEPS, STATISTICS_IMAGES, STATISTICS_BATCH = 12, 512, 128
+PATIENCE, FACTOR, PLATEAU = 10, 0.3, 3
 
 
 class Images(Dataset[tuple[torch.Tensor, int]]):
@@ -39,6 +42,24 @@ class Images(Dataset[tuple[torch.Tensor, int]]):
         return self.transform(self.pixels[index]), self.labels[index]
 
 
+class WholeBatches(Sampler[list[int]]):
+    """Draws batches of exactly `batch` images: a new shuffle follows the last one, in the middle of a batch too."""
+
+    def __init__(self, images: int, batch: int, steps: int) -> None:
+        self.images, self.batch, self.steps = images, batch, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        waiting: list[int] = []
+        for _ in range(self.steps):
+            while len(waiting) < self.batch:
+                waiting += torch.randperm(self.images).tolist()
+            yield waiting[: self.batch]
+            waiting = waiting[self.batch :]
+
+
 @dataclass
 class Counts:
     """What a fit did: images through the network, forward and backward."""
@@ -51,7 +72,7 @@ def transforms(model: nn.Module, size: int) -> tuple[v2.Compose, v2.Compose]:
     """Return what training and what scoring do to an image."""
     config = timm.data.resolve_data_config({}, model=model)
     last = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(config["mean"], config["std"])]
-    return v2.Compose([v2.RandomCrop(size, padding=4), v2.RandomHorizontalFlip(), *last]), v2.Compose(last)
+    return v2.Compose([v2.RandomCrop(size, padding=PADDING), v2.RandomHorizontalFlip(), *last]), v2.Compose(last)
 
 
 def make_model(name: str, classes: int, weights: dict[str, torch.Tensor]) -> nn.Module:
@@ -74,31 +95,42 @@ def train_step(
     return loss.detach()
 
 
+def update_statistics(model: nn.Module, images: Images) -> int:
+    """Recompute batch-norm statistics from some images, in whole batches; return how many images were passed."""
+    few = torch.randperm(len(images))[:STATISTICS_IMAGES].tolist()
+    whole = math.ceil(len(few) / STATISTICS_BATCH) * STATISTICS_BATCH
+    rows = [few[i % len(few)] for i in range(whole)]  # filled up with the first ones
+    update_bn(DataLoader(Subset(images, rows), STATISTICS_BATCH), model)
+    return whole
+
+
 def fit(
-    model: nn.Module, initial: dict[str, torch.Tensor], training: Images, validation: Images, epochs: int,
-    patience: int = 10,
-) -> Counts:  # fmt: skip
+    model: nn.Module,
+    initial: dict[str, torch.Tensor],
+    training: Images,
+    validation: Images,
+    epochs: int,
+    patience: int = PATIENCE,
+) -> Counts:
     """Train from the initial weights; the model holds the best ones at the end."""
     model.load_state_dict(initial)
     optimizer = torch.optim.Adam(model.parameters(), LR)
-    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.3, patience=3)
-    loader = DataLoader(training, BATCH, shuffle=True)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=FACTOR, patience=PLATEAU)
+    epoch = math.ceil(len(training) / BATCH)
+    steps, between = epochs * epoch, max(CHECK_STEPS, epoch)
+    loader = DataLoader(training, batch_sampler=WholeBatches(len(training), BATCH, steps))
     still = copy.copy(training)
     still.transform = validation.transform
-    counts, best, best_loss, waited, unchecked = Counts(), copy.deepcopy(initial), float("inf"), 0, 0
-    for epoch in range(1, epochs + 1):
-        model.train()
-        for images, labels in loader:
-            train_step(model, optimizer, images, labels)
-            unchecked += 1
-        counts.forward, counts.backward = counts.forward + len(training), counts.backward + len(training)
-        if unchecked < CHECK_STEPS and epoch < epochs:
+    counts, best, best_loss, waited = Counts(), copy.deepcopy(initial), float("inf"), 0
+    model.train()
+    for step, (images, labels) in enumerate(loader, 1):
+        train_step(model, optimizer, images, labels)
+        counts.forward, counts.backward = counts.forward + BATCH, counts.backward + BATCH
+        if step % between and step < steps:
             continue
-        unchecked = 0
-        few = Subset(still, torch.randperm(len(still))[:STATISTICS_IMAGES].tolist())
-        update_bn(DataLoader(few, SCORING_BATCH), model)
+        counts.forward += update_statistics(model, still) + len(validation)
         loss = float(functional.cross_entropy(score(model, validation), torch.tensor(validation.labels)))
-        counts.forward += len(few) + len(validation)
+        model.train()
         if loss < best_loss:
             best, best_loss, waited = copy.deepcopy(model.state_dict()), loss, 0
         else:

@@ -17,7 +17,7 @@ from torch import nn
 from benchmarks.jobs import Setup, Sizes, dataset, learner, our_fit, study
 from labelwise import loop, records
 from labelwise.data.dataset import Dataset
-from labelwise.models import augment, finetune, training
+from labelwise.models import augment, course, finetune, training
 from labelwise.study import executor
 
 PARTS: tuple[tuple[str, Any, str], ...] = (
@@ -27,6 +27,9 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("optimizer", torch.optim.Adam, "step"),
     ("optimizer", torch.optim.Adam, "zero_grad"),
     ("selection", loop, "run_strategy"),
+    ("draws, stopping", course.Course, "segment"),
+    ("draws, stopping", course.Course, "sample"),
+    ("draws, stopping", course.Course, "validated"),
     ("augmentation", training, "pad"),
     ("augmentation", training, "crop_and_flip"),
     ("augmentation", augment.Scale, "__call__"),
@@ -34,11 +37,12 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("weights", finetune.FineTune, "scoring_module"),
     ("weights", training, "_copy"),
     ("validation split, pixels", finetune, "validation_split"),
-    ("validation split, pixels", finetune.FineTune, "_part"),
+    ("validation split, pixels", finetune.FineTune, "_take"),
     ("metrics", loop, "evaluate"),
     ("records", records.Store, "add_round"),
 )
-"""What is timed: (part, owner, name). Forward and backward passes and the loss are the network's."""
+"""What is timed: (part, owner, name). Forward and backward passes and the loss are the network's, also where they
+validate or recompute batch-norm statistics."""
 
 
 class Clock:

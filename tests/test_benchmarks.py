@@ -7,10 +7,11 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ import fake
 from labelwise.analysis.results import rounds
 from labelwise.config import Study
 from labelwise.data.sources import open_dataset
-from labelwise.models import finetune, training
+from labelwise.models import course, finetune, training
 from labelwise.models.backbone import torch_threads
 from labelwise.records import reading
 from labelwise.study.executor import run_study
@@ -44,10 +45,11 @@ def passes(labels: int) -> tuple[int, int, int]:
     """Return what a fit that is never stopped early passes forward and backward, and its validations."""
     held = round(0.15 * labels)
     fitting = labels - held
-    epochs_of_a_check = math.ceil(training.CHECK_STEPS / math.ceil(fitting / BATCH))
-    checks = math.ceil(EPOCHS / epochs_of_a_check)  # the last epoch is always checked
-    statistics = min(fitting, training.STATISTICS_IMAGES)
-    return EPOCHS * fitting + checks * (statistics + held), EPOCHS * fitting, checks
+    epoch = math.ceil(fitting / BATCH)
+    trained = EPOCHS * epoch * BATCH  # every step has a whole batch
+    checks = math.ceil(EPOCHS * epoch / max(course.CHECK_STEPS, epoch))  # the last step is always followed by one
+    batches = math.ceil(min(fitting, course.STATISTICS_IMAGES) / course.STATISTICS_BATCH)
+    return trained + checks * (batches * course.STATISTICS_BATCH + held), trained, checks
 
 
 @pytest.fixture(autouse=True)
@@ -166,18 +168,35 @@ def test_the_plain_script_takes_the_same_steps(plain: ModuleType, monkeypatch: p
     theirs = [float(plain.train_step(model, optimizer, *batch)) for batch in zip(inputs, labels, strict=True)]
     assert len(losses) == EPOCHS * math.ceil(51 / BATCH)
     assert theirs[:8] == pytest.approx(losses[:8], rel=1e-3)  # later, what rounding differs by has grown
-    assert study.learner.lr == plain.LR
-    assert Study().learner.batch == plain.BATCH
-    assert (plain.STATISTICS_IMAGES, plain.CHECK_STEPS) == (training.STATISTICS_IMAGES, training.CHECK_STEPS)
 
 
-def test_the_plain_script_passes_as_many_images(plain: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plain_script_has_our_constants(plain: ModuleType) -> None:
+    ours = Study().learner
+    assert (ours.lr, ours.batch, ours.patience) == (plain.LR, plain.BATCH, plain.PATIENCE)
+    for name in ("CHECK_STEPS", "STATISTICS_IMAGES", "STATISTICS_BATCH", "FACTOR", "PLATEAU", "PADDING"):
+        assert getattr(plain, name) == getattr(course, name), name
+
+
+def test_the_plain_script_draws_whole_batches_from_one_stream(plain: ModuleType) -> None:
+    """Each pass over the images has every image once, as `Course` has it."""
+    for images, batch, steps in ((51, 16, 13), (5, 16, 4), (32, 16, 4)):
+        found = list(plain.WholeBatches(images, batch, steps))
+        assert [len(rows) for rows in found] == [batch] * steps
+        stream = np.concatenate(found)
+        for start in range(0, len(stream) - images + 1, images):
+            assert sorted(stream[start : start + images]) == list(range(images))
+
+
+@pytest.mark.parametrize("labels", [60, 250])  # an epoch of less than CHECK_STEPS steps, and of more
+def test_the_plain_script_passes_as_many_images(
+    labels: int, plain: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(plain, "BATCH", BATCH)
     data = open_dataset(config())
     assert data.images.pixels is not None
     model = plain.timm.create_model("test_efficientnet", num_classes=10)
     augmented, still = plain.transforms(model, 8)
-    held, fitting = np.split(data.pool[:60], [9])
+    held, fitting = np.split(data.pool[:labels], [round(0.15 * labels)])
     parts = [
         plain.Images(data.images.pixels[rows], data.labels[rows], how)
         for rows, how in ((fitting, augmented), (held, still))
@@ -186,14 +205,61 @@ def test_the_plain_script_passes_as_many_images(plain: ModuleType, monkeypatch: 
     through: Counter[str] = Counter()
     with counted(through):
         counts = plain.fit(model, initial, *parts, EPOCHS, 100)
-    assert (counts.forward, counts.backward) == passes(60)[:2]
+    assert (counts.forward, counts.backward) == passes(labels)[:2]
     assert through == {"backward": counts.backward, "only forward": counts.forward - counts.backward}
 
+    study = config()
+    learner = finetune.build(data, study, lambda *_: None)
+    cost = learner.fit(data.pool[:labels], data.labels[data.pool[:labels]], "none", 0, {}).cost
+    assert (cost.images_forward, cost.images_backward) == (counts.forward, counts.backward)
 
-def test_what_the_benchmark_times_is_there() -> None:
-    sys.path.insert(0, str(ROOT))
-    try:
-        from benchmarks.shares import PARTS
-    finally:
-        sys.path.remove(str(ROOT))
-    assert all(callable(getattr(owner, name)) for _, owner, name in PARTS)
+
+def test_the_plain_script_stops_as_we_do(plain: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same validation losses end both after the same number of steps."""
+    losses = [2.0, 1.0, *[1.5] * 20]
+    data = open_dataset(config())
+    assert data.images.pixels is not None
+    model = plain.timm.create_model("test_efficientnet", num_classes=10)
+    parts = [
+        plain.Images(data.images.pixels[rows], data.labels[rows], how)
+        for rows, how in zip((data.pool[:40], data.pool[40:50]), plain.transforms(model, 8), strict=True)
+    ]
+    ours = course.Course(40, Study().learner.model_copy(update={"patience": 4}), np.random.default_rng(0))
+    for loss in losses:
+        ours.segment()
+        ours.validated(loss)
+        if ours.stopped:
+            break
+    given = iter(losses)
+
+    def cross_entropy(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(logits, truth) if logits.requires_grad else torch.tensor(next(given))
+
+    monkeypatch.setattr(plain, "functional", SimpleNamespace(cross_entropy=cross_entropy))
+    initial = {name: value.clone() for name, value in model.state_dict().items()}
+    counts = plain.fit(model, initial, *parts, 100, 4)
+    assert ours.stopped == "early"
+    assert counts.backward == ours.steps * plain.BATCH
+
+
+def test_what_the_benchmark_times_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part whose function has gone, or is no longer the one that is called, would count as no time at all."""
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks import shares
+
+    called: set[tuple[Any, str]] = set()
+
+    def noted(owner: Any, name: str) -> Any:
+        function = getattr(owner, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            called.add((owner, name))
+            return function(*args, **options)
+
+        return call
+
+    with ExitStack() as patches:
+        for _, owner, name in shares.PARTS:
+            patches.enter_context(patch.object(owner, name, noted(owner, name)))
+        run_study(config(arms=["margin"]), tmp_path, fake.Silent(), 1)
+    assert called == {(owner, name) for _, owner, name in shares.PARTS}

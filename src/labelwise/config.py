@@ -117,9 +117,15 @@ class Learner(Part):
         Literal["plateau", "cosine", "constant"],
         Field(description="of the learning rate: lower where the validation loss stays, a half cosine, or none"),
     ] = "plateau"
-    batch: Annotated[int, Field(ge=2, le=4096, description="images a step")] = 32
-    epochs: Annotated[int, Field(ge=1, description="passes over the labelled set, at most")] = 100
-    patience: Annotated[int, Field(ge=1, description="validations without a lower loss until it stops")] = 10
+    batch: Annotated[int, Field(ge=2, le=4096, description="images a step, always exactly so many")] = 32
+    epochs: Annotated[int, Field(ge=1, description="passes over the images trained on, at most")] = 100
+    patience: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="validations without a lower loss until it stops; one every 12 steps, or every pass if longer",
+        ),
+    ] = 10
     validation: Annotated[Share, Field(description="share of the labelled set held out for validation")] = 0.15
     scoring: Annotated[
         Literal["float32", "bfloat16"],

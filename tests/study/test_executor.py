@@ -126,7 +126,9 @@ def test_a_changed_learner_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     run_study(config, tmp_path, fake.Silent())
     build = fake.build
     monkeypatch.setattr(fake, "build", lambda *a: replace(build(*a), key="other weights"))
-    with pytest.raises(InputError, match="other weights, another device or other library versions"):
+    with pytest.raises(
+        InputError, match="other weights, another device, other library versions or another fine-tuning protocol"
+    ):
         run_study(config, tmp_path, fake.Silent())
 
 

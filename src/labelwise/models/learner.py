@@ -17,7 +17,7 @@ from labelwise.seeds import generator
 
 @dataclass(frozen=True)
 class FitCost:
-    """What a fit cost. epochs: passes over the labelled set; images: forward and backward passes of the backbone."""
+    """What a fit cost. epochs: passes over the images trained on; images: passes forward and backward."""
 
     seconds: float
     epochs: int

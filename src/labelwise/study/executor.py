@@ -171,8 +171,8 @@ def _open(store: Store, study: Study, dataset: Dataset, learner: Learner, more: 
         raise InputError(f"{store.path} was made from other images or labels than {study.data}; choose another --out")
     if found["data"]["learner"] != learner.key:
         raise InputError(
-            f"{store.path} was made with other weights, another device or other library versions, so that its records "
-            "and new ones would not be comparable; choose another --out"
+            f"{store.path} was made with other weights, another device, other library versions or another fine-tuning "
+            "protocol, so that its records and new ones would not be comparable; choose another --out"
         )
     for what, key in found["data"].get("answers", {}).items():
         if more.get("answers", {}).get(what, key) != key:
