@@ -46,6 +46,12 @@ def test_a_fit_is_the_same_alone_with_others_and_in_another_place(shared: Shared
     assert same(shared.together(ME, *OTHERS[:3], lanes=2)[ME], alone)
 
 
+def test_the_studys_own_backbone_is_its_own_in_a_pack_too() -> None:
+    shared = Shared.of("tf_efficientnet_lite0", batch=32, epochs=1)
+    others = [(seed, 60) for seed in range(1, 4)]
+    assert same(shared.together(*others, (0, 70), places=4)[0, 70], shared.together((0, 70), places=4)[0, 70])
+
+
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd"}, {"schedule": "cosine"}])
 def test_a_fit_in_a_pack_is_close_to_the_model_alone(changes: dict[str, Any]) -> None:
     shared = Shared.of("test_efficientnet", **changes)

@@ -160,7 +160,7 @@ def _weight_grad(x: torch.Tensor, grad: torch.Tensor, shape: Geometry) -> torch.
     out = given.new_zeros((shape.kernel[0] * shape.kernel[1], x.shape[1]))
     for row, column, tap in shape.taps():
         product = given * _shifted(padded, row, column, shape)
-        out[tap] = _summed(product.permute(0, 2, 3, 1).reshape(-1, x.shape[1]))
+        out[tap] = summed(product.permute(0, 2, 3, 1).reshape(-1, x.shape[1]))
     return out
 
 
@@ -185,7 +185,7 @@ def _shifted(padded: torch.Tensor, row: int, column: int, shape: Geometry) -> to
     return padded[:, :, row : row + (height - 1) * down + 1 : down, column : column + (width - 1) * right + 1 : right]
 
 
-def _summed(rows: torch.Tensor) -> torch.Tensor:
+def summed(rows: torch.Tensor) -> torch.Tensor:
     """Return the sums (C,) of (rows, C) by halves: `sum` adds the channels at a vector's end in another order."""
     while len(rows) > 1:
         half, odd = divmod(len(rows), 2)

@@ -27,6 +27,7 @@ from labelwise.models.packed_layers import (
     PackedNorm,
     max_pool,
 )
+from labelwise.models.packed_squeeze import PackedSqueezeExcite
 
 EXACT = 1e-8
 """Relative difference of outputs and gradients, in float64, up to which a pack computes what a single model does."""
@@ -99,6 +100,8 @@ def _apart(views: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def _packed(module: nn.Module, made: Pack, path: str) -> nn.Module:
     """Replace a module's layers, in place; return what stands for the module itself."""
+    from timm.models._efficientnet_blocks import SqueezeExcite
+
     if (layer := _layer(module, made, path)) is not None:
         return layer
     for name, child in list(module.named_children()):
@@ -110,7 +113,7 @@ def _packed(module: nn.Module, made: Pack, path: str) -> nn.Module:
         made.leaves[path + name] = made.leaves[path + name].detach().flatten().requires_grad_()
         delattr(module, name)
         setattr(module, name, made.leaves[path + name])
-    return module
+    return PackedSqueezeExcite(module) if type(module) is SqueezeExcite else module
 
 
 def _layer(module: nn.Module, made: Pack, path: str) -> nn.Module | None:
