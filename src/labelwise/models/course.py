@@ -25,6 +25,8 @@ STATISTICS_IMAGES = 512
 """Training images, at most, from which batch-norm statistics are recomputed before a validation."""
 STATISTICS_BATCH = 128
 """Images at once while statistics are recomputed: always exactly so many."""
+VALIDATION_BATCH = 128
+"""Images at once in a validation; in a pack always exactly so many of each fit, of which the last can be blank."""
 FACTOR, PLATEAU = 0.3, 3
 """The plateau schedule: the learning rate times FACTOR after PLATEAU validations without a lower loss."""
 

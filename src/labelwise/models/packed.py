@@ -20,11 +20,11 @@ from torch.nn import functional
 from labelwise.models.depthwise import Way
 from labelwise.models.layout import Flat, parameters_of, statistics_of
 from labelwise.models.packed_layers import (
-    Geometry,
     PackedConv,
     PackedLayerNorm,
     PackedLinear,
     PackedNorm,
+    Window,
     max_pool,
 )
 from labelwise.models.packed_squeeze import PackedSqueezeExcite
@@ -122,7 +122,7 @@ def _layer(module: nn.Module, made: Pack, path: str) -> nn.Module | None:
 
     weight, bias = made.leaves.get(f"{path}weight"), made.leaves.get(f"{path}bias")
     if isinstance(module, nn.Conv2d):
-        return PackedConv(_geometry(module, path), module.groups, _there(weight), bias, made.way)
+        return PackedConv(_window(module, path), module.groups, _there(weight), bias, made.way)
     if isinstance(module, nn.Linear):
         return PackedLinear(_there(weight), bias)
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -160,8 +160,8 @@ def _tracked(norm: nn.modules.batchnorm._BatchNorm, path: str) -> tuple[str, str
     return "running_mean", "running_var"
 
 
-def _geometry(conv: nn.Conv2d, path: str) -> Geometry:
-    """Return a convolution's geometry. Errors: Unpackable for kinds that are not known here."""
+def _window(conv: nn.Conv2d, path: str) -> Window:
+    """Return the window of a convolution. Errors: Unpackable for kinds that are not known here."""
     from timm.layers import Conv2dSame
 
     if type(conv) not in (nn.Conv2d, Conv2dSame) or conv.dilation != (1, 1) or conv.padding_mode != "zeros":
@@ -169,7 +169,7 @@ def _geometry(conv: nn.Conv2d, path: str) -> Geometry:
     same = type(conv) is Conv2dSame
     if isinstance(conv.padding, str) and not same:
         raise Unpackable(f"{path[:-1]} has the padding '{conv.padding}'")
-    return Geometry(conv.kernel_size, conv.stride, (0, 0) if same else conv.padding, same)
+    return Window(conv.kernel_size, conv.stride, (0, 0) if same else conv.padding, same)
 
 
 @contextmanager

@@ -115,8 +115,8 @@ def _windows(
     ]
 
 
-class Geometry:
-    """A convolution's or a pooling's kernel, stride and padding. same: TensorFlow's padding, by the map's size."""
+class Window:
+    """The kernel, stride and padding of a convolution or a pooling. same: TensorFlow's padding, by the map's size."""
 
     def __init__(self, kernel: Any, stride: Any, padding: Any, same: bool = False) -> None:
         self.kernel, self.stride, self.padding = _pair(kernel), _pair(stride), _pair(padding)
@@ -152,9 +152,9 @@ class PackedConv(nn.Module):
     weight: (K, out, in / groups, kh, kw); bias: (K, out) or None.
     """
 
-    def __init__(self, geometry: Geometry, groups: int, weight: torch.Tensor, bias: torch.Tensor | None, way: Way):
+    def __init__(self, window: Window, groups: int, weight: torch.Tensor, bias: torch.Tensor | None, way: Way):
         super().__init__()
-        self.geometry, self.groups, self.way = geometry, groups, way
+        self.window, self.groups, self.way = window, groups, way
         self.weight, self.bias = weight, bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -166,24 +166,24 @@ class PackedConv(nn.Module):
         return result if self.bias is None else added(result, self.bias)
 
     def _depthwise(self, x: torch.Tensor) -> torch.Tensor:
-        (top, bottom), (left, right) = (self.geometry.sides(x.shape[2 + axis], axis) for axis in range(2))
+        (top, bottom), (left, right) = (self.window.sides(x.shape[2 + axis], axis) for axis in range(2))
         if min(bottom, right) < 0:  # the last rows or columns are never looked at
             x = functional.pad(x, (0, min(right, 0), 0, min(bottom, 0)))
         x = x.contiguous(memory_format=torch.channels_last)
         padding = (top, max(bottom, 0), left, max(right, 0))
-        return depthwise(x, self.weight.flatten(0, 1), self.geometry.stride, padding, self.way)
+        return depthwise(x, self.weight.flatten(0, 1), self.window.stride, padding, self.way)
 
     def _products(self, x: torch.Tensor) -> torch.Tensor:
         count, out, inner = self.weight.shape[:3]
         maps = x.permute(0, 2, 3, 1)
-        rows, columns = (self.geometry.axis(x.shape[2 + axis], axis) for axis in range(2))
+        rows, columns = (self.window.axis(x.shape[2 + axis], axis) for axis in range(2))
         weight = self.weight[..., rows[0] : rows[1], columns[0] : columns[1]]
         taps = weight.shape[3] * weight.shape[4]
         groups = count * self.groups
-        if taps == 1 and self.geometry.stride == (1, 1) and not any((*rows[2:], *columns[2:])):
+        if taps == 1 and self.window.stride == (1, 1) and not any((*rows[2:], *columns[2:])):
             seen = maps.reshape(*maps.shape[:3], groups, inner)
         else:
-            seen = Taps.apply(maps, rows, columns, self.geometry.stride, 0.0)
+            seen = Taps.apply(maps, rows, columns, self.window.stride, 0.0)
             seen = seen.unflatten(-1, (groups, inner)).transpose(3, 4)
         shape = seen.shape[:3]
         kernels = weight.reshape(groups, out // self.groups, inner, taps).transpose(2, 3).flatten(2)
@@ -247,18 +247,18 @@ def max_pool(pool: nn.MaxPool2d) -> PackedMaxPool | None:
     """Return what stands for a max-pooling, in packs and alone; None for an unusual one."""
     if pool.dilation not in (1, (1, 1)) or pool.ceil_mode:
         return None
-    return PackedMaxPool(Geometry(pool.kernel_size, pool.stride, pool.padding))
+    return PackedMaxPool(Window(pool.kernel_size, pool.stride, pool.padding))
 
 
 class PackedMaxPool(nn.Module):
     """A max-pooling whose gradient is the same in every run: the library's adds in the order of arrival."""
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, window: Window) -> None:
         super().__init__()
-        self.geometry = geometry
+        self.window = window
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        rows, columns = (self.geometry.axis(x.shape[2 + axis], axis) for axis in range(2))
-        seen = Taps.apply(x.permute(0, 2, 3, 1), rows, columns, self.geometry.stride, float("-inf"))
+        rows, columns = (self.window.axis(x.shape[2 + axis], axis) for axis in range(2))
+        seen = Taps.apply(x.permute(0, 2, 3, 1), rows, columns, self.window.stride, float("-inf"))
         found: torch.Tensor = seen.max(dim=3).values
         return found.permute(0, 3, 1, 2)

@@ -18,13 +18,10 @@ from torch.nn import functional
 
 from labelwise.config import Learner
 from labelwise.models.augment import Scale
-from labelwise.models.course import PADDING, STATISTICS_BATCH
+from labelwise.models.course import PADDING, STATISTICS_BATCH, VALIDATION_BATCH
 from labelwise.models.graphs import Captured
 from labelwise.models.layout import Flat
-from labelwise.models.optimizers import adam, sgd
-
-VALIDATION_BATCH = 128
-"""Images of each fit at once in a validation: always exactly so many, of which the last can be blank."""
+from labelwise.models.optimizers import adam, adam_rates, sgd
 
 AHEAD = 3
 """Steps whose images are in memory, waiting for the device, where it does not hold them all."""
@@ -147,8 +144,7 @@ class Trainer:
         """Return what a fit's steps (s,), counted from 1, are updated by: (s, 2)."""
         if self.recipe.optimizer == "sgd":
             return np.full((len(steps), 2), rate, np.float32)
-        first, second = (-np.expm1(steps * np.log(beta)) for beta in (0.9, 0.999))
-        return np.stack([rate / first, 1 / np.sqrt(second)], axis=1).astype(np.float32)
+        return adam_rates(torch.full((len(steps),), rate), torch.from_numpy(steps)).numpy()
 
 
 class Checker:

@@ -20,11 +20,8 @@ from torch.nn import functional
 from labelwise.config import Learner
 from labelwise.models.augment import Scale, crop_and_flip, pad
 from labelwise.models.backbone import torch_threads
-from labelwise.models.course import STATISTICS_BATCH, Course
+from labelwise.models.course import STATISTICS_BATCH, VALIDATION_BATCH, Course
 from labelwise.seeds import integer
-
-VALIDATION_BATCH = 256
-"""Images at once in a validation."""
 
 
 @dataclass(frozen=True)
