@@ -16,7 +16,7 @@ def bits(bench: Bench) -> None:
     made = setups.setup(bench, pool=2000 if bench.device.type == "cuda" else 0)
     models = setups.packs(made, bench.sizes.count)
     engine = setups.engine(made, models, bench.sizes.lanes)
-    failure = engine.lanes[0].trainer.captured_failure
+    failure = "; ".join(engine.lanes[0].failures)
     bench.says("a packed step as a CUDA graph", failure or ("captured" if bench.device.type == "cuda" else "no GPU"))
     expected = compared(bench, made, engine, "packed")
     places(bench, made, engine)

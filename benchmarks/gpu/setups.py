@@ -188,7 +188,7 @@ def engine(made: Setup, models: Models, lanes: int) -> Engine:
 
 def singles(made: Setup, lanes: int) -> Engine:
     """Return an engine of single models, a lane each."""
-    return engine(made, unpacked(made.model, made.recipe), lanes)
+    return engine(made, unpacked(made.model, made.recipe, made.source.device), lanes)
 
 
 def trained(made: Engine, fits: Iterable[Fit]) -> list[Fit]:

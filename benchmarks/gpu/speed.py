@@ -74,8 +74,8 @@ def timed_pack(bench: Bench, made: Setup, count: int, what: str, way: str | None
     seconds = timed(bench, stepping(bench, trainer, made, count)) / bench.sizes.steps
     rate = count * made.recipe.batch / seconds
     note = f"{1000 * seconds:.2f} ms a step, {gibibytes(bench.device):.1f} GiB, ready after {ready:.1f} s"
-    if trainer.captured_failure:
-        note += f"; not captured: {trainer.captured_failure}"
+    if why := "; ".join(filter(None, trainer.failures)):
+        note += f"; not captured: {why}"
     bench.rate(f"training, {what}", rate, note=note)
     return rate
 
@@ -101,7 +101,7 @@ def one_graph(bench: Bench) -> None:
     made = setups.setup(bench)
     trainer = Trainer(Unpacked(made.model, 3), made.source, made.recipe)
     rate = made.recipe.batch * bench.sizes.steps / timed(bench, stepping(bench, trainer, made, 1))
-    bench.rate(f"training, {bench.sizes.backbone}, one model as a graph", rate, note=trainer.captured_failure)
+    bench.rate(f"training, {bench.sizes.backbone}, one model as a graph", rate, note="; ".join(trainer.failures))
 
 
 def side_by_side(bench: Bench, trainers: list[Trainer], made: Setup, count: int) -> float:
@@ -166,7 +166,7 @@ def transformer(bench: Bench) -> None:
         with on(own_stream(bench.device)):
             trainers.append(Trainer(Unpacked(made.model, 3), made.source, made.recipe))
     rate = side_by_side(bench, trainers, made, 1)
-    bench.rate(f"training, {name}, {lanes} models as graphs", rate, note=trainers[0].captured_failure)
+    bench.rate(f"training, {name}, {lanes} models as graphs", rate, note="; ".join(trainers[0].failures))
     bench.rate(f"{name}, as graphs, times plain PyTorch", rate / beside, "times", TIMES)
 
 
