@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -17,24 +15,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from labelwise.arrays import Floats, Indices, Labels, Predictions, softmax
+from labelwise.arrays import Floats, Indices, Labels
 from labelwise.config import Learner, Study, canonical, digest
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import ImageSet, Progress, unseen
 from labelwise.errors import InputError
 from labelwise.models.augment import Scale
-from labelwise.models.backbone import Backbone, load_backbone, pick_device, torch_threads
+from labelwise.models.backbone import Backbone, load_backbone, pick_device
 from labelwise.models.classifier import Classifier, backbone_state, initial_state
 from labelwise.models.course import Course
 from labelwise.models.embeddings import embed_dataset
 from labelwise.models.engine import Fit
+from labelwise.models.finetuned import FittedFineTune
 from labelwise.models.layout import parameters_of, statistics_of
-from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, inverse_frequency
+from labelwise.models.learner import Calibration, FitCost, Preparation, inverse_frequency
 from labelwise.models.lengths import length, spread, work
 from labelwise.models.pixels import on_device, training_pixels
 from labelwise.models.places import Source
 from labelwise.models.rewrites import fold_batch_norm, rewritten
-from labelwise.models.scoring import Scorer, Scores, stochastic
+from labelwise.models.scoring import Scorer
 from labelwise.models.sharing import ALONE, Sharing, share
 from labelwise.models.training import Part, Trained, autocasts, own_randomness, precision, train
 from labelwise.models.validation import described, validation_split
@@ -44,10 +43,6 @@ PROTOCOL = "2"
 """Part of the learner's key: changes with anything in how a fit is made."""
 CALIBRATION_EPOCHS = {"cuda": 8}
 """Epochs of a fit that is timed; elsewhere 1. On a GPU, one would hardly be longer than what is done before it."""
-FLOAT16 = 65_504.0
-"""The largest float16: no embedding is infinite."""
-SCORING_BATCH = {"cpu": 128, "cuda": 2048, "mps": 512}
-"""Images that a model of its own scores at once."""
 ONE_AT_A_TIME = threading.Lock()
 """Models that train alone do so one after the other: they draw from torch's global generators."""
 
@@ -173,63 +168,6 @@ class FineTune:
     def inputs(self, indices: Indices) -> torch.Tensor:
         """Return images in the backbone's scale: (n, 3, H, W), on its device."""
         return Scale.of(self.backbone)(self._take(indices))
-
-
-@dataclass(frozen=True)
-class FittedFineTune:
-    """A fine-tuned model. state: its weights by name, with which it can be sent to another process."""
-
-    learner: FineTune
-    state: dict[str, NDArray[Any]]
-    cost: FitCost
-    labels_train: int
-    labels_val: int
-    details: dict[str, Any]
-
-    @cached_property
-    def module(self) -> Classifier:
-        """The model to score with, made once."""
-        module = self.learner.scoring_module(self.state)
-        if self.learner.recipe.scoring == "bfloat16":
-            module.backbone.to(torch.bfloat16)
-        return module
-
-    def predict(self, indices: Indices, embeddings: bool = False, dropout: Dropout | None = None) -> Predictions:
-        """Return (n, K) probabilities and, if asked for, the model's own embeddings (N, D) float16, filled there."""
-        started = time.perf_counter()
-        learner = self.learner
-        logits = np.empty((len(indices), learner.classes), np.float32)
-        rows = np.zeros((len(learner.pixels), learner.backbone.features), np.float16) if embeddings else None
-        passes = []
-        with self._scoring() as (scores, size):
-            for start in range(0, len(indices), size):
-                part = indices[start : start + size]
-                features, found = scores(part)
-                logits[start : start + size] = found.cpu().numpy()
-                if rows is not None:
-                    rows[part] = features.clamp(-FLOAT16, FLOAT16).half().cpu().numpy()
-                if dropout is not None:
-                    passes.append(stochastic(features, dropout, start, self.state))
-        together = np.concatenate(passes, axis=1) if passes else None
-        seconds = time.perf_counter() - started
-        return Predictions(indices, softmax(logits), rows, together, seconds, len(indices))
-
-    @contextmanager
-    def _scoring(self) -> Iterator[tuple[Scores, int]]:
-        """Give what scores with this fit's weights, and how many images at once at most."""
-        if (scorer := self.learner.scorer) is not None:
-            with scorer.using(self.state) as scores:
-                yield scores, scorer.batch
-            return
-        narrow = self.learner.recipe.scoring == "bfloat16"
-
-        def scores_of(part: Indices) -> tuple[torch.Tensor, torch.Tensor]:
-            inputs = self.learner.inputs(part)
-            features = self.module.embed(inputs.to(torch.bfloat16) if narrow else inputs)
-            return features, self.module.head(features)
-
-        with torch.inference_mode(), torch_threads(1):
-            yield scores_of, SCORING_BATCH[self.learner.backbone.device.type]
 
 
 def build(dataset: Dataset, study: Study, progress: Progress) -> FineTune:
