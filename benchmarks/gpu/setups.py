@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -182,8 +181,7 @@ def packs(made: Setup, count: int, way: Way | None = None) -> Models:
 
 def engine(made: Setup, models: Models, lanes: int) -> Engine:
     """Return an engine with so many lanes."""
-    waiting: queue.SimpleQueue[Fit | None] = queue.SimpleQueue()
-    return Engine([lane(models, made.source, made.recipe, waiting) for _ in range(lanes)], waiting)
+    return Engine([lane(models, made.source, made.recipe) for _ in range(lanes)])
 
 
 def singles(made: Setup, lanes: int) -> Engine:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -68,8 +67,7 @@ class Shared:
             if alone
             else packed(self.model, places, checked, self.recipe, self.example)
         )
-        waiting: queue.SimpleQueue[Fit | None] = queue.SimpleQueue()
-        return Engine([lane(make, self.source, self.recipe, waiting) for _ in range(lanes)], waiting)
+        return Engine([lane(make, self.source, self.recipe) for _ in range(lanes)])
 
     def fit(self, seed: int, count: int) -> Fit:
         """Return a fit of so many images, and 15 for validation."""

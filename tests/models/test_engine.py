@@ -160,6 +160,17 @@ def test_a_device_that_fails_is_one_line_for_every_run(shared: Shared, error: Ex
     assert all("run the same command again" in line and "\n" not in line for line in told)
 
 
+def test_a_second_pack_is_used_when_the_first_is_full(shared: Shared) -> None:
+    engine = shared.engine(lanes=2)
+    given = []
+    for _ in range(8):
+        lane = engine._lane()
+        lane.asked += 1
+        given.append(engine.lanes.index(lane))
+    assert given == [0, 0, 0, 0, 0, 1, 1, 1]  # three places each: two are full with six fits
+    assert [lane.asked for lane in engine.lanes] == [5, 3]
+
+
 def test_places_are_filled_while_others_are_validated(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     """With more fits than places, a step never runs with an empty place until the last fits are there."""
     filled: list[tuple[int, int]] = []
@@ -172,7 +183,7 @@ def test_places_are_filled_while_others_are_validated(shared: Shared, monkeypatc
     monkeypatch.setattr(Lane, "_train", counting)
     engine = shared.engine()
     for fit in [shared.fit(seed, 40) for seed in range(7)]:
-        engine.waiting.put(fit)
+        engine.lanes[0].waiting.put(fit)
     engine.fit(shared.fit(7, 40))
     engine.stop()
     assert max(fits for fits, _ in filled) == 7

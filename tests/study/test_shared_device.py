@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +40,8 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let fits share packs of three, on the CPU."""
 
     def share(model: Any, source: Any, recipe: Any, example: torch.Tensor) -> Sharing:
-        waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        lanes = [lane(packed(model, 3, 2, recipe, example), source, recipe, waiting)]
-        return Sharing(Engine(lanes, waiting), "packed, 3 at once", 7)
+        lanes = [lane(packed(model, 3, 2, recipe, example), source, recipe)]
+        return Sharing(Engine(lanes), "packed, 3 at once", 7)
 
     monkeypatch.setattr(finetune, "share", share)
     monkeypatch.setattr(finetune, "rewritten", lambda module, _probe: module)  # what a CPU alone does

@@ -99,14 +99,15 @@ class Checked:
 class Lane:
     """One pack: its places, the fits that are on the device, and the order in which they take turns."""
 
-    def __init__(self, trainer: Trainer, checker: Checker, waiting: queue.SimpleQueue[Fit | None], stream: Any) -> None:
-        self.trainer, self.checker, self.waiting, self.stream = trainer, checker, waiting, stream
+    def __init__(self, trainer: Trainer, checker: Checker, stream: Any) -> None:
+        self.trainer, self.checker, self.stream = trainer, checker, stream
+        self.waiting: queue.SimpleQueue[Fit | None] = queue.SimpleQueue()
+        self.asked = 0  # fits that it was given and that are not done
         self.places: list[Fit | None] = [None] * trainer.model.count
         self.ready: deque[Fit] = deque()
         self.due: deque[Fit] = deque()
         self.checking: deque[Checked] = deque()
         self.fits: list[Fit] = []  # all that are on the device
-        self.lanes = [self]  # all of the engine
         self.closed = False
 
     def turn(self) -> None:
@@ -142,11 +143,7 @@ class Lane:
         return [failure for failure in (*self.trainer.failures, *self.checker.failures) if failure]
 
     def _admit(self) -> None:
-        """Take fits in: first until all places of all lanes have one, then some to take turns with them."""
         while not self.closed and len(self.fits) < self.room:
-            others_first = any(len(lane.fits) < len(lane.places) for lane in self.lanes)
-            if len(self.fits) >= len(self.places) and others_first:
-                return
             try:
                 fit = self.waiting.get(block=not self.fits)
             except queue.Empty:
@@ -233,12 +230,10 @@ class Lane:
 
 
 class Engine:
-    """Some lanes, each in a thread, which begin with the first fit. waiting: where all of them look for fits."""
+    """Some lanes, each in a thread; they begin with the first fit."""
 
-    def __init__(self, lanes: list[Lane], waiting: queue.SimpleQueue[Fit | None]) -> None:
-        self.lanes, self.waiting = lanes, waiting
-        for lane in lanes:
-            lane.lanes = lanes
+    def __init__(self, lanes: list[Lane]) -> None:
+        self.lanes = lanes
         self.broken: Exception | None = None
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -248,12 +243,27 @@ class Engine:
         with self._lock:
             if self.broken:
                 raise self.broken
-            self.waiting.put(fit)
+            lane = self._lane()
+            lane.asked += 1
+            lane.waiting.put(fit)
             if not self._threads:
                 self._threads = [threading.Thread(target=self._work, args=(lane,), daemon=True) for lane in self.lanes]
                 for thread in self._threads:
                     thread.start()
-        return fit.result()
+        try:
+            return fit.result()
+        finally:
+            with self._lock:
+                lane.asked -= 1
+
+    def _lane(self) -> Lane:
+        """Return the lane for one more fit: as many are in use as the fits fill, and the emptiest of these gets it.
+
+        A pack takes as long with empty places, so two that are half full do less than one.
+        """
+        asked = 1 + sum(lane.asked for lane in self.lanes)
+        full = max(1, asked // len(self.lanes[0].places))
+        return min(self.lanes[:full], key=lambda lane: lane.asked)
 
     def stop(self) -> None:
         """End all fits, those that wait too: each caller gets Stopped. Safe to call twice, and from any thread."""
@@ -267,23 +277,23 @@ class Engine:
                 while self.broken is None and not lane.closed:
                     lane.turn()
         except Exception as error:
-            self._break(_plain(error))
+            self._break(plain(error))
         for fit in lane.fits:
             fit.future.set_exception(self.broken or Stopped("the engine has stopped"))
 
     def _break(self, why: Exception) -> None:
         with self._lock:
             self.broken = self.broken or why
-            with suppress(queue.Empty):
-                while True:
-                    fit = self.waiting.get(block=False)
-                    if fit is not None:
-                        fit.future.set_exception(self.broken)
-            for _ in self.lanes:
-                self.waiting.put(None)  # wakes those that wait for a fit
+            for lane in self.lanes:
+                with suppress(queue.Empty):
+                    while True:
+                        fit = lane.waiting.get(block=False)
+                        if fit is not None:
+                            fit.future.set_exception(self.broken)
+                lane.waiting.put(None)  # wakes it where it waits for a fit
 
 
-def _plain(error: Exception) -> Exception:
+def plain(error: Exception) -> Exception:
     """Return a device's failure as one line for the user; any other error as it is."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, torch.cuda.OutOfMemoryError):

@@ -25,7 +25,7 @@ from labelwise.models.backbone import Backbone, load_backbone, pick_device
 from labelwise.models.classifier import Classifier, backbone_state, initial_state
 from labelwise.models.course import Course
 from labelwise.models.embeddings import embed_dataset
-from labelwise.models.engine import Fit
+from labelwise.models.engine import Fit, plain
 from labelwise.models.finetuned import FittedFineTune
 from labelwise.models.layout import parameters_of, statistics_of
 from labelwise.models.learner import Calibration, FitCost, Preparation, inverse_frequency
@@ -188,7 +188,10 @@ def build(dataset: Dataset, study: Study, progress: Progress) -> FineTune:
     model.to(device).to(memory_format=torch.channels_last)
     source = Source(pixels, kept, scale, precision, classes, device)
     example = scale(torch.from_numpy(np.array(pixels[: min(8, len(pixels))])).to(device))
-    sharing = share(model, source, recipe, example)
+    try:
+        sharing = share(model, source, recipe, example)
+    except RuntimeError as error:  # a driver that fails
+        raise plain(error) from None
     used = _used(backbone, recipe, pixels, sharing)
     settings = canonical(recipe.model_dump(mode="json", exclude={"penalty"}))  # which is a probe's
     made_with = [f"{name} {version(name)}" for name in ("torch", "timm")]

@@ -204,6 +204,8 @@ def _differences(single: Any, made: Pack, example: torch.Tensor, mode: str = "tr
     try:
         logits = made(torch.cat(images, dim=1).contiguous(memory_format=torch.channels_last))
         gradients = torch.autograd.grad(_some_loss(logits), [made.leaves[name] for name in names], allow_unused=True)
+    except torch.cuda.OutOfMemoryError:
+        raise
     except Exception as error:  # layers in an order that packing does not know raise nearly anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise Unpackable(f"its layers do not work on packed channels ({reason})") from None

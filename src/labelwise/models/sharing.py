@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import queue
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from labelwise.config import Learner
 from labelwise.errors import InputError
 from labelwise.models import optimizers
 from labelwise.models.depthwise import Way, way_for
-from labelwise.models.engine import Engine, Fit, Lane
+from labelwise.models.engine import Engine, Lane
 from labelwise.models.graphs import on, own_stream
 from labelwise.models.layout import parameters_of
 from labelwise.models.packed import Pack, Unpackable, draws, pack
@@ -142,24 +141,23 @@ def unpacked(model: Any, recipe: Learner, device: torch.device = CPU) -> Models:
     return lambda: (Unpacked(model, COPIES[recipe.optimizer], way), Unpacked(model))
 
 
-def lane(make: Models, source: Source, recipe: Learner, waiting: queue.SimpleQueue[Fit | None]) -> Lane:
+def lane(make: Models, source: Source, recipe: Learner) -> Lane:
     """Prepare a lane on a stream of its own."""
     stream = own_stream(source.device)
     with on(stream):
         train, check = make()
-        return Lane(Trainer(train, source, recipe), Checker(check, source), waiting, stream)
+        return Lane(Trainer(train, source, recipe), Checker(check, source), stream)
 
 
 def _shared(make: Models, source: Source, way: str, most: int, recipe: Learner) -> Sharing:
     """Prepare as many lanes as there is memory for, at most `most`."""
-    waiting: queue.SimpleQueue[Fit | None] = queue.SimpleQueue()
     lanes: list[Lane] = []
     needed = 0
     while len(lanes) < most:
         free = torch.cuda.mem_get_info(source.device)[0]
         if lanes and needed > SHARE * free:
             break
-        if (made := _lane_or_none(make, source, recipe, waiting)) is None:
+        if (made := _lane_or_none(make, source, recipe)) is None:
             gc.collect()  # what there was of it holds itself
             torch.cuda.empty_cache()
             break
@@ -177,12 +175,12 @@ def _shared(make: Models, source: Source, way: str, most: int, recipe: Learner) 
         way = f"{way}, without Triton"
     at_once = sum(lane.room for lane in lanes)
     LOG.info("%d runs side by side, %s, in %d lanes of %.1f GiB", at_once, way, len(lanes), needed / 2**30)
-    return Sharing(Engine(lanes, waiting), way, at_once)
+    return Sharing(Engine(lanes), way, at_once)
 
 
-def _lane_or_none(make: Models, source: Source, recipe: Learner, waiting: queue.SimpleQueue[Fit | None]) -> Lane | None:
+def _lane_or_none(make: Models, source: Source, recipe: Learner) -> Lane | None:
     """Prepare a lane; None where there is no memory for it."""
     try:
-        return lane(make, source, recipe, waiting)
+        return lane(make, source, recipe)
     except torch.cuda.OutOfMemoryError:
         return None
