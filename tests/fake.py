@@ -95,19 +95,19 @@ def hash_of(indices: Indices) -> str:
     return hashlib.sha256(indices.tobytes()).hexdigest()[:12]
 
 
-def work(connection: Any, study: Any, key: str, place: Any) -> None:
+def work(connection: Any, study: Any, key: str, spec: Any) -> None:
     """Be a worker that knows this learner."""
     install()
-    workers.work(connection, study, key, place)
+    workers.work(connection, study, key, spec)
 
 
-def die(connection: Any, study: Any, key: str, place: Any) -> None:
+def die(connection: Any, study: Any, key: str, spec: Any) -> None:
     """Be a worker that is killed at once, as by a system without memory."""
     connection.recv()
     os._exit(9)
 
 
-def die_once(connection: Any, study: Any, key: str, place: Any) -> None:
+def die_once(connection: Any, study: Any, key: str, spec: Any) -> None:
     """Be a worker; of all, the first that gets a second order is killed by it."""
     install()
     received = []
@@ -123,14 +123,14 @@ def die_once(connection: Any, study: Any, key: str, place: Any) -> None:
 
         send = staticmethod(connection.send)
 
-    workers.work(Watched(), study, key, place)  # type: ignore[arg-type]
+    workers.work(Watched(), study, key, spec)  # type: ignore[arg-type]
 
 
-def fail(connection: Any, study: Any, key: str, place: Any) -> None:
+def fail(connection: Any, study: Any, key: str, spec: Any) -> None:
     """Be a worker in which something that nobody expected happens."""
     install()
     Fake.fit = lambda *_: 1 / 0  # type: ignore[assignment, method-assign]
-    workers.work(connection, study, key, place)
+    workers.work(connection, study, key, spec)
 
 
 def install() -> None:

@@ -126,7 +126,7 @@ def placeless(bench: Bench, shape: Shape, dtype: torch.dtype) -> bool:
 
 def adam(bench: Bench) -> None:
     """Compare ten steps over the flat buffers of two models with torch's Adam on each."""
-    count, device, way = 100_003, bench.device, optimizers.way_for(bench.device)
+    count, device, way = 100_003, bench.device, way_for(bench.device)
     rng = torch.Generator(device).manual_seed(0)
     values, first, second = torch.randn((3, 2 * count), generator=rng, device=device) * torch.tensor(
         [[0.1], [0.0], [0.0]], device=device

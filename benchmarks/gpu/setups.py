@@ -24,7 +24,7 @@ from labelwise.models.depthwise import Way, way_for
 from labelwise.models.engine import Engine, Fit
 from labelwise.models.layout import parameters_of, statistics_of
 from labelwise.models.packed import Pack
-from labelwise.models.places import Source, Trainer
+from labelwise.models.places import DeviceImages, Trainer
 from labelwise.models.sharing import Models, lane, packed, unpacked
 from labelwise.models.training import precision
 from labelwise.seeds import generator
@@ -122,7 +122,7 @@ class Setup:
     """A model and the images that it is trained on. model: a Classifier on the device; labels: (N,)."""
 
     model: Any
-    source: Source
+    source: DeviceImages
     recipe: Learner
     labels: NDArray[np.int64]
 
@@ -167,7 +167,7 @@ def setup(
     pixels, labels = random_images(pool or sizes.pool, side)
     kept = torch.from_numpy(pixels).to(device) if resident else None
     scale = Scale(torch.full((3,), 1 / (255 * STD), device=device), torch.full((3,), -MEAN / STD, device=device))
-    source = Source(pixels, kept, scale, precision, CLASSES, device)
+    source = DeviceImages(pixels, kept, scale, precision, CLASSES, device)
     recipe = Learner.model_validate(
         {"backbone": name or sizes.backbone, "weights": "scratch", "lr": LR, "batch": sizes.batch, "patience": FOREVER}
     )

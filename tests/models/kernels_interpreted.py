@@ -11,7 +11,6 @@ from tests.models.test_depthwise import CASES, check, check_places, draw, passed
 from tests.models.test_optimizers import adam_check, adam_places
 
 from labelwise.models import kernels
-from labelwise.models.depthwise import depthwise, taps_first
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -47,16 +46,6 @@ def test_an_empty_batch() -> None:
     output, of_input, of_weight = passed(draw(case, 0, 3, torch.float32), case, "triton")
     assert output.shape == of_input.shape == (0, 3, 4, 4)
     assert not of_weight.any()
-
-
-def test_weights_that_lie_by_taps() -> None:
-    case = CASES["4x4, 3x3, stride 2"]
-    x, weight, grad = draw(case, 2, 6, torch.float32)
-    turned = taps_first(weight).requires_grad_()
-    depthwise(x, turned, case[2], case[3], "triton").backward(grad)
-    assert turned.grad is not None
-    assert turned.grad.stride()[0] == 1
-    assert torch.equal(turned.grad, passed((x, weight, grad), case, "triton")[2])
 
 
 def test_too_large_for_offsets_of_32_bits() -> None:

@@ -16,7 +16,7 @@ from labelwise.models.classifier import Classifier
 from labelwise.models.course import Course
 from labelwise.models.engine import Engine, Fit
 from labelwise.models.layout import parameters_of, statistics_of
-from labelwise.models.places import Source
+from labelwise.models.places import DeviceImages
 from labelwise.models.sharing import lane, packed, unpacked
 from labelwise.models.training import Part, Trained, precision, train
 from labelwise.seeds import generator
@@ -42,7 +42,7 @@ class Shared:
     """Images whose colour says their class, a model, and a recipe."""
 
     model: Classifier
-    source: Source
+    source: DeviceImages
     truth: np.ndarray
     recipe: Learner
 
@@ -52,7 +52,7 @@ class Shared:
         truth = rng.integers(0, CLASSES, IMAGES)
         pixels = (rng.integers(0, 90, (IMAGES, 16, 16, 3)) + 40 * truth[:, None, None, None]).astype(np.uint8)
         recipe = {"backbone": name, "weights": "scratch", "device": "cpu", "batch": 8, "lr": 1e-3, "epochs": 6}
-        source = Source(pixels, torch.from_numpy(pixels) if kept else None, SCALE, precision, CLASSES, CPU)
+        source = DeviceImages(pixels, torch.from_numpy(pixels) if kept else None, SCALE, precision, CLASSES, CPU)
         return cls(classifier(name), source, truth, Learner(**{**recipe, **changes}))
 
     @property

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from labelwise.models.depthwise import Way, depthwise, geometry, taps_first, way_for
+from labelwise.models.depthwise import Way, depthwise, geometry, way_for
 
 Case = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int, int, int]]
 CASES: dict[str, Case] = {
@@ -94,13 +94,13 @@ def check_places(case: Case, batch: int, models: int, channels: int, dtype: torc
 
 @pytest.mark.parametrize("name", CASES)
 def test_equals_the_library_in_float64(name: str) -> None:
-    check(CASES[name], 3, 5, torch.float64, "shifted", 1e-13)
+    check(CASES[name], 3, 5, torch.float64, "plain", 1e-13)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_equals_the_library_in_float32_and_bfloat16(name: str) -> None:
-    check(CASES[name], 2, 7, torch.float32, "shifted", 1e-6)
-    check(CASES[name], 2, 7, torch.bfloat16, "shifted", 1e-6)
+    check(CASES[name], 2, 7, torch.float32, "plain", 1e-6)
+    check(CASES[name], 2, 7, torch.bfloat16, "plain", 1e-6)
 
 
 @settings(max_examples=60, deadline=None)
@@ -121,13 +121,13 @@ def test_any_shape_equals_the_library(
     batch: int,
 ) -> None:
     if size[0] + padding[0] + padding[1] >= kernel[0] and size[1] + padding[2] + padding[3] >= kernel[1]:
-        check((size, kernel, stride, padding), batch, channels, torch.float64, "shifted", 1e-13)
+        check((size, kernel, stride, padding), batch, channels, torch.float64, "plain", 1e-13)
 
 
 @pytest.mark.parametrize("name", ["16x16, 3x3", "4x4, 5x5", "nothing square"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_bits_of_a_channel_do_not_depend_on_its_place(name: str, dtype: torch.dtype) -> None:
-    check_places(CASES[name], 3, 4, 9, dtype, "shifted")
+    check_places(CASES[name], 3, 4, 9, dtype, "plain")
 
 
 def test_taps_that_meet_only_padding_are_left_out() -> None:
@@ -135,29 +135,16 @@ def test_taps_that_meet_only_padding_are_left_out() -> None:
     assert single.taps() == [(0, 0, 12)]
     assert len(geometry((2, 2), (5, 5), (1, 1), (2, 2, 2, 2)).taps()) == 9
     drawn = draw(CASES["1x1, 5x5"], 2, 3, torch.float32)
-    grads = passed(drawn, CASES["1x1, 5x5"], "shifted")[2].flatten(1)
+    grads = passed(drawn, CASES["1x1, 5x5"], "plain")[2].flatten(1)
     assert torch.equal(grads != 0, (torch.arange(25) == 12).expand(3, 25))
-
-
-def test_weights_that_lie_by_taps_get_such_gradients_and_are_not_copied() -> None:
-    case = CASES["4x4, 5x5"]
-    x, weight, grad = draw(case, 2, 6, torch.float32)
-    turned = taps_first(weight)
-    assert torch.equal(turned, weight)
-    assert turned.flatten(1).t().contiguous().data_ptr() == turned.data_ptr()
-    turned.requires_grad_()
-    depthwise(x, turned, case[2], case[3], "shifted").backward(grad)
-    assert turned.grad is not None
-    assert turned.grad.stride()[0] == 1
-    assert torch.equal(turned.grad, passed((x, weight, grad), case, "shifted")[2])
 
 
 def test_autocast_changes_nothing() -> None:
     case = CASES["4x4, 5x5"]
     drawn = draw(case, 2, 6, torch.bfloat16)
-    before = passed(drawn, case, "shifted")
+    before = passed(drawn, case, "plain")
     with torch.autocast("cpu", torch.bfloat16):
-        inside = passed(drawn, case, "shifted")
+        inside = passed(drawn, case, "plain")
     for one, other in zip(before, inside, strict=True):
         assert one.dtype == other.dtype
         assert torch.equal(one, other)
@@ -166,14 +153,14 @@ def test_autocast_changes_nothing() -> None:
 def test_only_the_gradients_that_are_needed() -> None:
     case = CASES["4x4, 5x5"]
     x, weight, grad = draw(case, 2, 6, torch.float32)
-    depthwise(x, weight.requires_grad_(), case[2], case[3], "shifted").backward(grad)
+    depthwise(x, weight.requires_grad_(), case[2], case[3], "plain").backward(grad)
     assert x.grad is None
     assert weight.grad is not None
 
 
 def test_an_empty_batch() -> None:
     case = CASES["4x4, 5x5"]
-    output, of_input, of_weight = passed(draw(case, 0, 3, torch.float32), case, "shifted")
+    output, of_input, of_weight = passed(draw(case, 0, 3, torch.float32), case, "plain")
     assert output.shape == of_input.shape == (0, 3, 4, 4)
     assert not of_weight.any()
 
@@ -194,8 +181,8 @@ def test_an_empty_batch() -> None:
 def test_what_does_not_fit_is_said(change: dict[str, object], said: str) -> None:
     known = {"x": torch.zeros(1, 3, 4, 4), "weight": torch.zeros(3, 1, 3, 3), "stride": (1, 1), "padding": (0, 0, 0, 0)}
     with pytest.raises(ValueError, match=said):
-        depthwise(**{**known, "way": "shifted", **change})  # type: ignore[arg-type]
+        depthwise(**{**known, "way": "plain", **change})  # type: ignore[arg-type]
 
 
-def test_a_cpu_gets_shifted_maps() -> None:
-    assert way_for(torch.device("cpu")) == "shifted"
+def test_a_cpu_gets_plain_operations() -> None:
+    assert way_for(torch.device("cpu")) == "plain"

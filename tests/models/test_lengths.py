@@ -31,7 +31,7 @@ def followed(labels: int, learner: Learner, best: int) -> Trained:
     while not course.stopped:
         course.segment()
         checked += len(course.sample()) + held
-        course.validated(abs(best - 1 - course.checks))
+        course.validated(abs(best - 1 - len(course.losses)))
     return Trained.of(course, {}, checked)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from labelwise.models.optimizers import Way, adam, adam_rates, sgd, way_for
+from labelwise.models.depthwise import Way
+from labelwise.models.optimizers import adam, adam_rates, sgd
 
 RATES = (0.1, 0.003, 1e-4)
 STARTS = (0, 3, 7)
@@ -131,7 +132,3 @@ def test_what_does_not_fit_is_said(change: dict[str, Any], said: str) -> None:
 def test_sgd_wants_one_rate_a_model() -> None:
     with pytest.raises(ValueError, match="lr"):
         sgd(*(torch.zeros(4) for _ in range(3)), torch.zeros(4, dtype=torch.uint8), torch.zeros(2, 2))
-
-
-def test_a_cpu_gets_plain_operations() -> None:
-    assert way_for(torch.device("cpu")) == "plain"

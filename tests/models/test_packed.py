@@ -25,7 +25,7 @@ def example(size: int = 32, count: int = 4) -> torch.Tensor:
 def test_architectures_that_can_be_packed(name: str) -> None:
     """Making a pack checks outputs and gradients in float64; here also evaluation, with statistics of its own."""
     single, images = classifier(name), example()
-    made = pack(single, 3, "shifted", images)
+    made = pack(single, 3, "plain", images)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         others = [copy.deepcopy(single) for _ in range(3)]
@@ -55,7 +55,7 @@ def test_architectures_that_can_be_packed(name: str) -> None:
 )
 def test_architectures_that_cannot_be_packed_say_why(name: str, size: int, why: str) -> None:
     with pytest.raises(Unpackable, match=why):
-        pack(classifier(name, size=size), 2, "shifted", example(size))
+        pack(classifier(name, size=size), 2, "plain", example(size))
 
 
 class Strange(nn.Module):
@@ -84,7 +84,7 @@ class Strange(nn.Module):
 )
 def test_layers_that_cannot_be_packed_say_why(second: nn.Module, why: str) -> None:
     with pytest.raises(Unpackable, match=why):
-        pack(Classifier(Strange(second), 6, 3), 2, "shifted", example(8))
+        pack(Classifier(Strange(second), 6, 3), 2, "plain", example(8))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_layers_that_cannot_be_packed_say_why(second: nn.Module, why: str) -> No
 )
 def test_layers_of_every_known_kind(second: nn.Module) -> None:
     pack(Classifier(Strange(second), 6 if not hasattr(second, "out_channels") else second.out_channels, 3), 3,
-         "shifted", example(9))  # fmt: skip
+         "plain", example(9))  # fmt: skip
 
 
 def test_rows_are_read_where_they_were_written() -> None:

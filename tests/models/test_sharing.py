@@ -11,9 +11,9 @@ import torch
 
 from labelwise.errors import InputError
 from labelwise.models import sharing
-from labelwise.models.packed import Unpackable
+from labelwise.models.packed import Unpackable, WrongKernels
 from labelwise.models.sharing import PACKS, SINGLES, Sharing, share
-from models.shared_device import Shared
+from models.shared_device import Shared, classifier
 
 GIB = 2**30
 
@@ -40,7 +40,7 @@ class Card:
         self.lanes += 1
         model = SimpleNamespace(way="triton")
         failures = [self.failure] if self.failure else []
-        return SimpleNamespace(trainer=SimpleNamespace(model=model), failures=failures, room=48, bytes_of_fits=0)
+        return SimpleNamespace(trainer=SimpleNamespace(model=model), failures=failures, most=48, bytes_of_fits=0)
 
 
 def shared_by(name: str = "test_efficientnet", **changes: Any) -> Sharing:
@@ -106,5 +106,30 @@ def test_a_cpu_shares_nothing() -> None:
 @pytest.mark.parametrize(("processors", "places"), [(132, 32), (108, 32), (82, 16), (28, 8)])
 def test_the_width_of_a_pack_is_the_cards(processors: int, places: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "processors", lambda _: processors)
-    assert sharing.places(torch.device("cuda")) == places
-    assert sharing.places(torch.device("cuda"), 224 * 224) == max(1, places * 64 * 64 // (224 * 224))
+    assert sharing.pack_width(torch.device("cuda")) == places
+    assert sharing.pack_width(torch.device("cuda"), 224 * 224) == max(1, places * 64 * 64 // (224 * 224))
+
+
+def test_kernels_that_do_not_work_are_said_once_and_done_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Shared.of("test_efficientnet")
+    real = sharing.pack
+
+    def broken(single: Any, count: int, way: Any, example: torch.Tensor, copies: int = 1) -> Any:
+        if way == "triton":
+            raise WrongKernels("the kernels (triton) give other results than a single model")
+        return real(single, count, way, example, copies)
+
+    monkeypatch.setattr(sharing, "pack", broken)
+    with caplog.at_level(logging.WARNING):
+        train, check = sharing.packed(one.model, 2, 1, one.recipe, one.example, "triton")()
+    assert (train.way, check.way) == ("plain", "plain")
+    assert caplog.text.count("the Triton kernels do not work here") == 1
+
+
+def test_what_no_kernels_can_pack_is_not_their_fault(caplog: pytest.LogCaptureFixture) -> None:
+    model, example = classifier("test_vit", size=160), torch.zeros(2, 3, 160, 160)
+    with caplog.at_level(logging.WARNING), pytest.raises(Unpackable):
+        sharing.packed(model, 2, 1, Shared.of("test_efficientnet").recipe, example, "triton")
+    assert not caplog.text

@@ -141,6 +141,9 @@ def test_a_gpu_is_timed_with_all_its_runs_side_by_side(monkeypatch: pytest.Monke
         side_by_side, scorer, model = 3, SimpleNamespace(batch=1_000), torch.nn.Linear(2, 2)
         backbone = SimpleNamespace(features=2)
 
+        def stop(self) -> None:
+            """No fit goes on."""
+
         def fit(self, indices: Any, *_: Any) -> Fitted:
             if len(indices) > 64:
                 together.wait()

@@ -106,13 +106,13 @@ def test_one_copy_of_the_model_scores_for_all_fits(monkeypatch: pytest.MonkeyPat
     labels = open_dataset(study(), unseen).labels
     fits = [learner.fit(np.arange(40), labels[:40], "none", seed, {}) for seed in range(2)]
     before = [fitted.predict(np.arange(50, 180), embeddings=True, dropout=Dropout(3, 0.5, 7)) for fitted in fits]
-    scorer = Scorer(learner.model, finetune.Source(
+    scorer = Scorer(learner.model, finetune.DeviceImages(
         learner.pixels, None, finetune.Scale.of(learner.backbone), finetune.precision, learner.classes,
         learner.backbone.device,
     ))  # fmt: skip
     scorer.batch = 64
     scorer.rows = scorer.rows[:64]
-    scorer.room = scorer.room[:64]
+    scorer.buffer = scorer.buffer[:64]
     object.__setattr__(learner, "scorer", scorer)
     after = [fitted.predict(np.arange(50, 180), embeddings=True, dropout=Dropout(3, 0.5, 7)) for fitted in fits]
     for one, other in zip(before, after, strict=True):

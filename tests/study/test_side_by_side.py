@@ -39,7 +39,7 @@ from labelwise.study.executor import run_study
 from labelwise.study.plan import Run, plan_runs
 from labelwise.study.runner import Runner
 from labelwise.study.schedule import Job
-from labelwise.study.workers import Place, default_workers
+from labelwise.study.workers import ProcessSpec, default_workers
 from labelwise.threads import cores, one_thread
 from labelwise.zero_shot import Guesses
 
@@ -266,7 +266,7 @@ def test_a_closed_generator_releases_the_runs_that_wait_in_a_fit() -> None:
         time.sleep(0.2)
         assert threads_of_runs()
         started = time.monotonic()
-    assert time.monotonic() - started < side_by_side.PATIENCE / 2
+    assert time.monotonic() - started < side_by_side.JOIN_SECONDS / 2
     assert not threads_of_runs()
     assert (blas(), list(warnings.filters), cores()) == before
     with pytest.raises(Stopped):
@@ -362,9 +362,9 @@ def test_each_device_has_a_process_that_sees_it_alone(monkeypatch: pytest.Monkey
     runner = runner_of(study())
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(workers, "device_count", lambda _: 3)
-    assert workers._places(runner, 7) == [Place(7, 2, "0"), Place(7, 2, "1"), Place(7, 3, "2")]
-    assert workers._places(runner, 2) == [Place(2, 1, "0"), Place(2, 1, "1")]
+    assert workers._specs(runner, 7) == [ProcessSpec(7, 2, "0"), ProcessSpec(7, 2, "1"), ProcessSpec(7, 3, "2")]
+    assert workers._specs(runner, 2) == [ProcessSpec(2, 1, "0"), ProcessSpec(2, 1, "1")]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-a, 6")
-    assert [place.gpu for place in workers._places(runner, 3)] == ["4", "GPU-a", "6"]
+    assert [spec.gpu for spec in workers._specs(runner, 3)] == ["4", "GPU-a", "6"]
     monkeypatch.setenv("FAKE_SIDE_BY_SIDE", "1")
-    assert workers._places(runner_of(study()), 2) == [Place(2), Place(2)]
+    assert workers._specs(runner_of(study()), 2) == [ProcessSpec(2), ProcessSpec(2)]

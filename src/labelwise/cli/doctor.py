@@ -45,7 +45,7 @@ def _fits() -> tuple[str, str, str]:
     import torch
 
     from labelwise.models.depthwise import way_for
-    from labelwise.models.sharing import places
+    from labelwise.models.sharing import pack_width
 
     check = "fits on a GPU"
     if not torch.cuda.is_available():
@@ -55,7 +55,7 @@ def _fits() -> tuple[str, str, str]:
     free, total = (size / 2**30 for size in torch.cuda.mem_get_info(device))
     triton = way_for(device) == "triton"
     found = [
-        f"packed, {places(device)} at once",
+        f"packed, {pack_width(device)} at once",
         "with Triton" if triton else "without Triton",
         f"{free:.1f} of {total:.1f} GiB free",
         "1 GPU" if count == 1 else f"{count} GPUs, a process each",

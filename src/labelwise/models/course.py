@@ -57,14 +57,14 @@ class Steps:
 class Course:
     """Drives one fit: `segment`, train on it, `sample`, validate, `validated`, until `stopped` says why it ended.
 
-    count: images of the training part. rate: the learning rate now; steps: done so far; checks: validations so far.
+    count: images of the training part. rate: the learning rate now; steps: done so far; losses: (steps, loss) of each
+    validation.
     """
 
     count: int
     recipe: Learner
     rng: np.random.Generator
     steps: int = 0
-    checks: int = 0
     best_loss: float = math.inf
     best_step: int = 0
     losses: list[tuple[int, float]] = field(default_factory=list)
@@ -117,7 +117,6 @@ class Course:
 
     def validated(self, loss: float) -> bool:
         """Take in the loss of the weights as they are now; return whether they are the best so far."""
-        self.checks += 1
         self.losses.append((self.steps, loss))
         if not math.isfinite(loss):
             self.stopped = "diverged"

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from labelwise.models.rewrites import Axis, cropped
 
-Way = Literal["triton", "shifted"]
+Way = Literal["triton", "plain"]
 """How it is computed: by the kernels of models/kernels.py, or by PyTorch's own elementwise operations."""
 
 
@@ -65,7 +65,7 @@ def geometry(
 
 def way_for(device: torch.device) -> Way:
     """Return the faster way on a device: the kernels where there is a GPU and Triton is installed."""
-    return "triton" if device.type == "cuda" and find_spec("triton") is not None else "shifted"
+    return "triton" if device.type == "cuda" and find_spec("triton") is not None else "plain"
 
 
 def depthwise(
@@ -79,8 +79,7 @@ def depthwise(
 
     x: (B, C, H, W), channels-last in memory (or copied so), any float type; weight: (C, 1, kh, kw) float32; stride:
     (rows, columns); padding: zeros (top, bottom, left, right). Returns (B, C, H', W'), channels-last, in x's type. Sums
-    and the weight's gradient are float32, under autocast too. "shifted" also takes x and weight in float64. A weight
-    that lies in memory as `taps_first` returns it is not copied at each call, and its gradient lies likewise.
+    and the weight's gradient are float32, under autocast too. "plain" also takes x and weight in float64.
     ValueError: shapes that do not fit, types that a way does not know, 2^31 elements or more for "triton".
     """
     if way not in get_args(Way):
@@ -96,11 +95,6 @@ def depthwise(
     return cast(torch.Tensor, _Depthwise.apply(x, weight, shape, way))
 
 
-def taps_first(weight: torch.Tensor) -> torch.Tensor:
-    """Return the same weights (C, 1, kh, kw), in memory tap by tap (kh, kw, C): as the kernels read them."""
-    return _untapped(weight.flatten(1).t().contiguous(), weight.shape)
-
-
 class _Depthwise(torch.autograd.Function):
     """Both ways share what they keep for the backward pass: the input and the taps (kernel's pixels, C)."""
 
@@ -110,7 +104,7 @@ class _Depthwise(torch.autograd.Function):
         taps = weight.flatten(1).t().contiguous()
         ctx.save_for_backward(x, taps)
         ctx.shape, ctx.way, ctx.weight = shape, way, weight.shape
-        if way == "shifted":
+        if way == "plain":
             return _forward(x, taps, shape)
         from labelwise.models import kernels
 

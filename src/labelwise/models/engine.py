@@ -20,17 +20,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from labelwise.errors import InputError
 from labelwise.models.backbone import torch_threads
 from labelwise.models.course import Course
-from labelwise.models.graphs import on
+from labelwise.models.graphs import device_errors, on
 from labelwise.models.learner import Stopped
 from labelwise.models.places import Checker, Trainer, sent
 
 Rows = NDArray[np.int64]
-KEPT = "run the same command again: finished rounds are kept"
-PATIENCE = 10.0
-"""Seconds for a lane to end the turn that it is in."""
+JOIN_SECONDS = 10.0
+"""How long lanes may take to end the turns that they are in."""
 
 
 @dataclass(eq=False)
@@ -49,11 +47,11 @@ class Fit:
     order: NDArray[np.int64] = field(init=False)  # (s, 5, B), the steps up to the next validation
     rates: NDArray[np.float32] = field(init=False)  # (s, 2), what they are updated by
     done: int = 0  # of these steps
-    checked: int = 0  # images through the network in validations
+    images_checked: int = 0  # images through the network in validations
     seconds: float = 0.0
     numbers: torch.Tensor = field(init=False)  # (copies, P) on the device, while it has no place
     weighed: torch.Tensor = field(init=False)  # its balance, on the device
-    told: Any = None  # an event, of a GPU, after which the best weights are there
+    event: Any = None  # of a GPU, after which the best weights are there
     future: Future[Fit] = field(default_factory=Future)
 
     def draw(self, trainer: Trainer) -> None:
@@ -73,27 +71,27 @@ class Fit:
     def result(self) -> Fit:
         """Wait until it is done; its weights and statistics are on the CPU then."""
         self.future.result()
-        if self.told is not None:
-            self.told.synchronize()
+        if self.event is not None:
+            self.event.synchronize()
         self.weights, self.statistics = self.weights.cpu(), self.statistics.cpu()
         return self
 
 
 @dataclass
-class Checked:
+class Validating:
     """Fits in validation. statistics: the batch-norm statistics of each, (S,); sums: of losses and of weights, (2, E).
 
-    told: an event, of a GPU, after which sums are there.
+    event: of a GPU, after which sums are there.
     """
 
     fits: list[Fit]
     statistics: list[torch.Tensor]
     sums: torch.Tensor
-    told: Any = None
+    event: Any = None
 
     def ready(self) -> bool:
         """Return whether the losses are there."""
-        return self.told is None or bool(self.told.query())
+        return self.event is None or bool(self.event.query())
 
 
 class Lane:
@@ -106,8 +104,9 @@ class Lane:
         self.places: list[Fit | None] = [None] * trainer.model.count
         self.ready: deque[Fit] = deque()
         self.due: deque[Fit] = deque()
-        self.checking: deque[Checked] = deque()
+        self.checking: deque[Validating] = deque()
         self.fits: list[Fit] = []  # all that are on the device
+        self.charged = 0.0  # until when they were charged their time
         self.closed = False
 
     def turn(self) -> None:
@@ -116,7 +115,6 @@ class Lane:
         A pack takes as long with empty places, so it waits for those in validation where they can fill it.
         """
         self._admit()
-        started = time.perf_counter()
         self._fill()
         if all(self.places) or not self.checking:
             self._train()
@@ -124,10 +122,10 @@ class Lane:
             self._check()
         while self.checking and (self.checking[0].ready() or not (self.ready or all(self.places))):
             self._judge(self.checking.popleft())
-        self._share(time.perf_counter() - started)
+        self._charge()
 
     @property
-    def room(self) -> int:
+    def most(self) -> int:
         """Fits that can be on the device: those in places, those that are validated, and some that are ready."""
         return len(self.places) + 2 * int(self.checker.model.count)
 
@@ -135,7 +133,7 @@ class Lane:
     def bytes_of_fits(self) -> int:
         """Memory of the fits that are on the device beside those in places: numbers, and the best weights of all."""
         copies, size = len(self.trainer.numbers.values), 4 * len(self.trainer.numbers.layout)
-        return size * ((self.room - len(self.places)) * copies + self.room)
+        return size * ((self.most - len(self.places)) * copies + self.most)
 
     @property
     def failures(self) -> list[str]:
@@ -143,7 +141,8 @@ class Lane:
         return [failure for failure in (*self.trainer.failures, *self.checker.failures) if failure]
 
     def _admit(self) -> None:
-        while not self.closed and len(self.fits) < self.room:
+        """Take fits in, as many as there is room for; without any, wait for one."""
+        while not self.closed and len(self.fits) < self.most:
             try:
                 fit = self.waiting.get(block=not self.fits)
             except queue.Empty:
@@ -151,6 +150,8 @@ class Lane:
             if fit is None:
                 self.closed = True
                 return
+            if not self.fits:
+                self.charged = time.perf_counter()
             self.fits.append(fit)
             values, device = self.trainer.numbers.values, self.trainer.source.device
             fit.numbers = values.new_zeros(len(values), len(fit.weights))
@@ -194,9 +195,9 @@ class Lane:
         self.checker.collect([fit.fitting[0][few] for fit, few in zip(fits, samples, strict=True)])
         sums = self.checker.score([(*fit.held, fit.balance) for fit in fits]).clone()
         for fit, few in zip(fits, samples, strict=True):
-            fit.checked += len(fit.held[0]) + (len(few) if self.checker.collects else 0)
+            fit.images_checked += len(fit.held[0]) + (len(few) if self.checker.collects else 0)
         statistics = [self.checker.statistics.read(place)[0] for place in range(len(fits))]
-        self.checking.append(Checked(fits, statistics, sums.to("cpu", non_blocking=True), self._event()))
+        self.checking.append(Validating(fits, statistics, sums.to("cpu", non_blocking=True), self._event()))
 
     def _event(self) -> Any:
         """Return an event after all that was started so far; None on a device without streams."""
@@ -206,27 +207,30 @@ class Lane:
         event.record()
         return event
 
-    def _judge(self, group: Checked) -> None:
+    def _judge(self, group: Validating) -> None:
         """Take in the losses of those that were validated; who goes on is ready again."""
-        if group.told is not None:
-            group.told.synchronize()
+        if group.event is not None:
+            group.event.synchronize()
         losses = (group.sums[0] / group.sums[1]).tolist()
-        for fit, loss, statistics in zip(group.fits, losses, group.statistics, strict=False):
+        self._charge()
+        for fit, loss, statistics in zip(group.fits, losses[: len(group.fits)], group.statistics, strict=True):
             if fit.course.validated(loss):
                 fit.weights, fit.statistics = fit.numbers[0].clone(), statistics
             if fit.course.stopped:
                 del fit.numbers
+                fit.event = self._event()  # where it fails, the fit is still known
                 self.fits.remove(fit)
-                fit.told = self._event()
                 fit.future.set_result(fit)
             else:
                 fit.draw(self.trainer)
                 self.ready.append(fit)
 
-    def _share(self, seconds: float) -> None:
-        """Charge each fit on the device its share of a turn."""
+    def _charge(self) -> None:
+        """Divide the time since the last charge among the fits on the device."""
+        now = time.perf_counter()
         for fit in self.fits:
-            fit.seconds += seconds / len(self.fits)
+            fit.seconds += (now - self.charged) / len(self.fits)
+        self.charged = now
 
 
 class Engine:
@@ -251,7 +255,8 @@ class Engine:
                 for thread in self._threads:
                     thread.start()
         try:
-            return fit.result()
+            with device_errors():
+                return fit.result()
         finally:
             with self._lock:
                 lane.asked -= 1
@@ -268,16 +273,17 @@ class Engine:
     def stop(self) -> None:
         """End all fits, those that wait too: each caller gets Stopped. Safe to call twice, and from any thread."""
         self._break(Stopped("the engine was told to stop"))
+        deadline = time.monotonic() + JOIN_SECONDS
         for thread in self._threads:  # a process must not end while a device computes for it
-            thread.join(PATIENCE)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self, lane: Lane) -> None:
         try:
-            with on(lane.stream), torch_threads(1):
+            with on(lane.stream), torch_threads(1), device_errors():
                 while self.broken is None and not lane.closed:
                     lane.turn()
         except Exception as error:
-            self._break(plain(error))
+            self._break(error)
         for fit in lane.fits:
             fit.future.set_exception(self.broken or Stopped("the engine has stopped"))
 
@@ -291,13 +297,3 @@ class Engine:
                         if fit is not None:
                             fit.future.set_exception(self.broken)
                 lane.waiting.put(None)  # wakes it where it waits for a fit
-
-
-def plain(error: Exception) -> Exception:
-    """Return a device's failure as one line for the user; any other error as it is."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return InputError(f"the GPU has too little memory left ({line}); end what else uses it, then {KEPT}")
-    if isinstance(error, RuntimeError) and "CUDA" in str(error):
-        return InputError(f"the GPU failed ({line}); {KEPT}")
-    return error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,13 +24,14 @@ from labelwise.models.backbone import Backbone, load_backbone, pick_device
 from labelwise.models.classifier import Classifier, backbone_state, initial_state
 from labelwise.models.course import Course
 from labelwise.models.embeddings import embed_dataset
-from labelwise.models.engine import Fit, plain
+from labelwise.models.engine import Fit
 from labelwise.models.finetuned import FittedFineTune
+from labelwise.models.graphs import device_errors
 from labelwise.models.layout import parameters_of, statistics_of
 from labelwise.models.learner import Calibration, FitCost, Preparation, inverse_frequency
 from labelwise.models.lengths import length, spread, work
 from labelwise.models.pixels import on_device, training_pixels
-from labelwise.models.places import Source
+from labelwise.models.places import DeviceImages
 from labelwise.models.rewrites import fold_batch_norm, rewritten
 from labelwise.models.scoring import Scorer
 from labelwise.models.sharing import ALONE, Sharing, share
@@ -43,8 +43,6 @@ PROTOCOL = "2"
 """Part of the learner's key: changes with anything in how a fit is made."""
 CALIBRATION_EPOCHS = {"cuda": 8}
 """Epochs of a fit that is timed; elsewhere 1. On a GPU, one would hardly be longer than what is done before it."""
-ONE_AT_A_TIME = threading.Lock()
-"""Models that train alone do so one after the other: they draw from torch's global generators."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ class FineTune:
 
     def _alone(self, course: Course, parts: list[Any], balance: NDArray[np.float32], seed: int) -> Trained:
         device = self.backbone.device
-        with ONE_AT_A_TIME, own_randomness(device, seed):
+        with own_randomness(device, seed):
             self._reset(seed)
             fitting, held = (Part(self._take(rows), torch.from_numpy(labels).to(device)) for rows, labels in parts)
             weights = torch.from_numpy(balance).to(device)
@@ -121,7 +119,7 @@ class FineTune:
         done = self.sharing.engine.fit(Fit(course, parts[0], parts[1], balance, rows[0], rows[1]))
         best = zip(layouts, (done.weights, done.statistics), strict=True)
         state = {name: value for layout, row in best for name, value in layout.tensors(row).items()}
-        return Trained.of(course, {**initial, **state}, done.checked), done.seconds
+        return Trained.of(course, {**initial, **state}, done.images_checked), done.seconds
 
     def stop(self) -> None:
         """Give up the fits that go on in other threads."""
@@ -186,19 +184,17 @@ def build(dataset: Dataset, study: Study, progress: Progress) -> FineTune:
     own = copy.deepcopy(module) if module is backbone.module else module  # the backbone keeps its initial weights
     model = Classifier(own, backbone.features, classes)
     model.to(device).to(memory_format=torch.channels_last)
-    source = Source(pixels, kept, scale, precision, classes, device)
+    source = DeviceImages(pixels, kept, scale, precision, classes, device)
     example = scale(torch.from_numpy(np.array(pixels[: min(8, len(pixels))])).to(device))
-    try:
+    with device_errors():
         sharing = share(model, source, recipe, example)
-    except RuntimeError as error:  # a driver that fails
-        raise plain(error) from None
+        scorer = Scorer(model, source) if device.type == "cuda" else None
     used = _used(backbone, recipe, pixels, sharing)
     settings = canonical(recipe.model_dump(mode="json", exclude={"penalty"}))  # which is a probe's
     made_with = [f"{name} {version(name)}" for name in ("torch", "timm")]
     made_with += [used[name] for name in ("precision", "card", "fits") if name in used]
     key = digest("finetune", PROTOCOL, dataset.fingerprint, backbone.fingerprint, str(device), settings,
                  str(pixels.shape), *made_with)  # fmt: skip
-    scorer = Scorer(model, source) if device.type == "cuda" else None
     return FineTune(
         dataset.images, pixels, classes, backbone, recipe, model, key, used, kept, sharing=sharing, scorer=scorer
     )
@@ -216,7 +212,7 @@ def _used(backbone: Backbone, recipe: Learner, pixels: NDArray[np.uint8], sharin
         "device": str(device),
         "input": f"{pixels.shape[2]}x{pixels.shape[1]}",
         "threads": "1",
-        "scoring": narrow or recipe.scoring,
+        "scoring": narrow or ("float32" if device.type == "cuda" else recipe.scoring),
     }
     if narrow:
         used["precision"] = narrow
@@ -245,16 +241,19 @@ def calibrate(dataset: Dataset, study: Study) -> Calibration:
     short = study.learner.model_copy(update={"epochs": epochs})
     learner = build(dataset, study.model_copy(update={"learner": short}), unseen)
     few = np.sort(dataset.pool[np.linspace(0, len(dataset.pool) - 1, min(320, len(dataset.pool))).astype(np.int64)])
-    learner.fit(few[:64], dataset.labels[few[:64]], "none", 0, {})  # loads what loads late
-    started, at_once = time.perf_counter(), learner.side_by_side
-    with ThreadPoolExecutor(at_once) as pool:
-        fits = list(pool.map(lambda seed: learner.fit(few, dataset.labels[few], "none", seed, {}), range(at_once)))
-    fitted, seconds = fits[0], time.perf_counter() - started
-    pace = seconds / work(fitted.cost.images_forward, fitted.cost.images_backward)
-    fitted.predict(few[:32])
-    scored = few if learner.scorer is None else np.resize(few, learner.scorer.batch)  # a GPU takes whole batches
-    # fits side by side were timed together, so each run's is as long as all; scoring takes turns, and so each run waits
-    per_score = at_once * fitted.predict(scored).seconds / len(scored)
+    try:
+        learner.fit(few[:64], dataset.labels[few[:64]], "none", 0, {})  # loads what loads late
+        started, at_once = time.perf_counter(), learner.side_by_side
+        with ThreadPoolExecutor(at_once) as pool:
+            fits = list(pool.map(lambda seed: learner.fit(few, dataset.labels[few], "none", seed, {}), range(at_once)))
+        fitted, seconds = fits[0], time.perf_counter() - started
+        pace = seconds / work(fitted.cost.images_forward, fitted.cost.images_backward)
+        fitted.predict(few[:32])
+        scored = few if learner.scorer is None else np.resize(few, learner.scorer.batch)  # a GPU takes whole batches
+        # fits side by side were timed together: each run's is as long as all; scoring takes turns, so each run waits
+        per_score = at_once * fitted.predict(scored).seconds / len(scored)
+    finally:
+        learner.stop()
     expected = partial(length, recipe=study.learner, statistics=len(statistics_of(learner.model).names) > 0)
 
     def fit(labels: int) -> float:

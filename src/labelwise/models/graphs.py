@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 
+from labelwise.errors import InputError
+
+KEPT = "run the same command again: finished rounds are kept"
 _ONE_AT_A_TIME = threading.Lock()
 WARM_UP = 3
 """Times that a step is computed before it is captured: kernels are compiled and memory is taken meanwhile."""
@@ -77,3 +80,19 @@ def own_stream(device: torch.device) -> Any:
 def on(stream: Any) -> AbstractContextManager[Any]:
     """Return the context in which work goes to a stream; None: the device has none."""
     return nullcontext() if stream is None else torch.cuda.stream(stream)
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """Turn a device's failure into one line for the user. Errors: InputError; any other error as it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            raise InputError(
+                f"the GPU has too little memory left ({line}); end what else uses it, then {KEPT}"
+            ) from None
+        if "CUDA" in str(error):
+            raise InputError(f"the GPU failed ({line}); {KEPT}") from None
+        raise

@@ -7,23 +7,17 @@ and counts are tensors, which the graph's owner fills before each replay or coun
 from __future__ import annotations
 
 import math
-from importlib.util import find_spec
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
-Way = Literal["triton", "plain"]
-"""How Adam is computed: one kernel that passes over the buffers once, or PyTorch's operations one after another."""
+from labelwise.models.depthwise import Way
+
 BETAS = (0.9, 0.999)
 EPS = 1e-8
 MOMENTUM = 0.9
 PLACES = {torch.uint8: 256, torch.int16: 2**15}
 """Types of `place`, and how many models each can tell apart."""
-
-
-def way_for(device: torch.device) -> Way:
-    """Return the faster way on a device: the kernel where there is a GPU and Triton is installed."""
-    return "triton" if device.type == "cuda" and find_spec("triton") is not None else "plain"
 
 
 def adam_rates(lr: torch.Tensor, steps: torch.Tensor, betas: tuple[float, float] = BETAS) -> torch.Tensor:

@@ -39,6 +39,10 @@ class Unpackable(Exception):  # noqa: N818
     """Says why an architecture cannot be packed."""
 
 
+class WrongKernels(Unpackable):
+    """The kernels of one way do not work here, or give other results than a single model."""
+
+
 class Pack(nn.Module):
     """K classifiers as one. weights: their parameters, `copies` times (an optimizer's numbers); statistics: (1, ..)."""
 
@@ -46,7 +50,6 @@ class Pack(nn.Module):
         super().__init__()
         like = next(single.parameters()).detach()
         self.count, self.way = count, way
-        self.optimizer_way = "triton" if way == "triton" else "plain"
         self.weights = Flat(parameters_of(single), count, like, copies)
         self.statistics = Flat(statistics_of(single), count, like)
         self.leaves = {name: view.requires_grad_() for name, view in _apart(self.weights.views()).items()}
@@ -81,16 +84,19 @@ def pack(single: Any, count: int, way: Way, example: torch.Tensor, copies: int =
     way: how depthwise convolutions are computed, see `depthwise`. Errors: Unpackable, with the reason.
     """
     exact = copy.deepcopy(single).to("cpu", torch.float64)
-    outputs, gradients = _differences(exact, Pack(exact, 2, "shifted"), example.to("cpu", torch.float64))
+    outputs, gradients = _differences(exact, Pack(exact, 2, "plain"), example.to("cpu", torch.float64))
     if wrong := [name for name, far in {"outputs": outputs, **gradients}.items() if far > EXACT]:
         raise Unpackable(f"the pack's {wrong[0]} differ from a single model's")
     made = Pack(single, count, way, copies)
     if example.device.type != "cpu":  # other kernels
-        with _full_precision():
-            outputs, gradients = _differences(single, made, example, "score")
+        try:
+            with _full_precision():
+                outputs, gradients = _differences(single, made, example, "score")
+        except Unpackable as error:
+            raise WrongKernels(str(error)) from None
         made.set_mode("train")
         if outputs > NEAR or not max(gradients.values()) < math.inf or _median(gradients) > NEAR:
-            raise Unpackable(f"the kernels ({way}) give other results than a single model on {example.device}")
+            raise WrongKernels(f"the kernels ({way}) give other results than a single model on {example.device}")
     return made
 
 

@@ -30,7 +30,7 @@ Precision = Callable[[torch.device], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
-class Source:
+class DeviceImages:
     """Where images come from. pixels: (N, H, W, 3) uint8; kept: the same on the device, where they fit; classes: C."""
 
     pixels: NDArray[np.uint8]
@@ -40,8 +40,8 @@ class Source:
     classes: int
     device: torch.device
 
-    def room(self, count: int) -> torch.Tensor:
-        """Return what a step of `count` images reads: all that are kept, or room for those that are brought."""
+    def buffer(self, count: int) -> torch.Tensor:
+        """Return what a step of `count` images reads: all that are kept, or buffer for those that are brought."""
         if self.kept is not None:
             return self.kept
         return torch.zeros((count, *self.pixels.shape[1:]), dtype=torch.uint8, device=self.device)
@@ -51,11 +51,11 @@ class Source:
         if self.device.type == "cuda":
             torch.cuda.current_stream(self.device).synchronize()
 
-    def bring(self, room: torch.Tensor, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Have the images at `rows` of the data set in `room`; return where they are there, in the shape of `rows`."""
+    def bring(self, buffer: torch.Tensor, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Have the images at these dataset rows in `buffer`; return their places there, in the shape of `rows`."""
         if self.kept is not None:
             return rows
-        room.copy_(sent(self.pixels[rows.ravel()], self.device), non_blocking=True)
+        buffer[: rows.size].copy_(sent(self.pixels[rows.ravel()], self.device), non_blocking=True)
         return np.arange(rows.size).reshape(rows.shape)
 
 
@@ -65,16 +65,16 @@ def sent(values: NDArray[Any], device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def cut(room: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+def cut(buffer: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
     """Crop and flip as drawn: (B, H, W, K, 3) uint8 of order (4, K, B), rows, top, left and flipped; black outside."""
-    height, width = room.shape[1:3]
+    height, width = buffer.shape[1:3]
     rows, top, left, flipped = (values.t()[:, None, None] for values in order)  # (B, 1, 1, K)
-    across = torch.arange(width, device=room.device).view(1, 1, -1, 1)
-    y = top + torch.arange(height, device=room.device).view(1, -1, 1, 1) - PADDING
+    across = torch.arange(width, device=buffer.device).view(1, 1, -1, 1)
+    y = top + torch.arange(height, device=buffer.device).view(1, -1, 1, 1) - PADDING
     x = left + torch.where(flipped > 0, width - 1 - across, across) - PADDING
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     at = (rows * height + y.clamp(0, height - 1)) * width + x.clamp(0, width - 1)
-    pixels = room.view(-1, 3).index_select(0, at.flatten()).view(*at.shape, 3)
+    pixels = buffer.view(-1, 3).index_select(0, at.flatten()).view(*at.shape, 3)
     return torch.mul(pixels, inside[..., None])
 
 
@@ -87,12 +87,12 @@ def packed_inputs(pixels: torch.Tensor, scale: Scale) -> torch.Tensor:
 class Trainer:
     """K places in which fits are trained. model: a Pack, its weights followed by an optimizer's moments."""
 
-    def __init__(self, model: Any, source: Source, recipe: Learner) -> None:
+    def __init__(self, model: Any, source: DeviceImages, recipe: Learner) -> None:
         self.model, self.source, self.recipe = model, source, recipe
         self.numbers: Flat = model.weights
         self.grads = torch.zeros_like(self.numbers.values[0])
         count, device = model.count, source.device
-        self.room = source.room(count * recipe.batch)
+        self.buffer = source.buffer(count * recipe.batch)
         self.order = torch.zeros((5, count, recipe.batch), dtype=torch.int64, device=device)
         self.rates = torch.zeros((count, 2), device=device)
         self.balance = torch.ones((count, source.classes), device=device)
@@ -115,7 +115,7 @@ class Trainer:
         all_rates = sent(rates, self.source.device)
         for step in range(len(order)):
             if self.source.kept is None:
-                order[step, 0] = self.source.bring(self.room, order[step, 0])
+                order[step, 0] = self.source.bring(self.buffer, order[step, 0])
                 self.order.copy_(sent(order[step], self.source.device), non_blocking=True)
             else:
                 self.order.copy_(orders[step])
@@ -125,7 +125,7 @@ class Trainer:
                 self.source.wait()
 
     def _compute(self) -> None:
-        inputs = packed_inputs(cut(self.room, self.order[:4]), self.source.scale)
+        inputs = packed_inputs(cut(self.buffer, self.order[:4]), self.source.scale)
         logits = self.model(inputs, self.source.precision)
         labels = self.order[4]
         losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
@@ -138,7 +138,7 @@ class Trainer:
         if self.recipe.optimizer == "sgd":
             sgd(numbers[0], self.grads, numbers[1], place, self.rates[:, 0].contiguous())
         else:
-            adam(numbers[0], self.grads, numbers[1], numbers[2], place, self.rates, self.model.optimizer_way)
+            adam(numbers[0], self.grads, numbers[1], numbers[2], place, self.rates, self.model.way)
 
     def rate(self, rate: float, steps: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return what a fit's steps (s,), counted from 1, are updated by: (s, 2)."""
@@ -150,12 +150,12 @@ class Trainer:
 class Checker:
     """Places in which weights get their batch-norm statistics and their validation loss."""
 
-    def __init__(self, model: Any, source: Source) -> None:
+    def __init__(self, model: Any, source: DeviceImages) -> None:
         self.model, self.source = model, source
         count, device = model.count, source.device
         self.statistics: Flat = model.statistics
         self.collects = len(self.statistics.layout.names) > 0
-        self.room = source.room(count * max(STATISTICS_BATCH, VALIDATION_BATCH))
+        self.buffer = source.buffer(count * max(STATISTICS_BATCH, VALIDATION_BATCH))
         self.rows = torch.zeros((count, STATISTICS_BATCH), dtype=torch.int64, device=device)
         self.labels = torch.zeros((2, count, VALIDATION_BATCH), dtype=torch.int64, device=device)
         self.weights = torch.zeros((count, VALIDATION_BATCH), device=device)
@@ -214,10 +214,10 @@ class Checker:
         return self.sums
 
     def _brought(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self.source.bring(self.room, rows)
+        return self.source.bring(self.buffer, rows)
 
     def _inputs(self, rows: torch.Tensor) -> torch.Tensor:
-        pixels = self.room.index_select(0, rows.t().flatten()).view(*rows.t().shape, *self.room.shape[1:])
+        pixels = self.buffer.index_select(0, rows.t().flatten()).view(*rows.t().shape, *self.buffer.shape[1:])
         return packed_inputs(pixels.permute(0, 2, 3, 1, 4), self.source.scale).contiguous(
             memory_format=torch.channels_last
         )

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from labelwise.arrays import Floats, softmax
-from labelwise.models.graphs import Captured, on, own_stream
+from labelwise.models.graphs import Captured, device_errors, on, own_stream
 from labelwise.models.learner import Dropout, dropped
-from labelwise.models.places import Source, sent
+from labelwise.models.places import DeviceImages, sent
 from labelwise.models.unpacked import Unpacked
 from labelwise.seeds import integer
 
@@ -31,7 +31,7 @@ Scores = Callable[[NDArray[np.int64]], tuple[torch.Tensor, torch.Tensor]]
 class Scorer:
     """Scores with any fit's weights, one fit at a time, on a stream of its own. model: a Classifier on the device."""
 
-    def __init__(self, model: Any, source: Source) -> None:
+    def __init__(self, model: Any, source: DeviceImages) -> None:
         pixels = source.pixels.shape[1] * source.pixels.shape[2]
         self.batch = int(np.clip(BATCH * 32 * 32 // pixels, 16, BATCH))
         self.source, self.stream, self._lock = source, own_stream(source.device), threading.Lock()
@@ -40,7 +40,7 @@ class Scorer:
         with on(self.stream), torch.inference_mode():
             self.model = Unpacked(model)
             self.model.set_mode("score")
-            self.room = source.room(self.batch)
+            self.buffer = source.buffer(self.batch)
             self.rows = torch.zeros(self.batch, dtype=torch.int64, device=source.device)
             self._compute()
             self._step = Captured(self._compute, source.device)
@@ -48,7 +48,7 @@ class Scorer:
     @contextmanager
     def using(self, state: dict[str, NDArray[Any]]) -> Iterator[Scores]:
         """Load a fit's weights, and give what scores with them until the context ends."""
-        with self._lock, on(self.stream), torch.inference_mode():
+        with self._lock, on(self.stream), torch.inference_mode(), device_errors():
             for flat in (self.model.weights, self.model.statistics):
                 if flat.layout.names:
                     row = np.concatenate([np.ravel(state[name]) for name in flat.layout.names])
@@ -58,12 +58,12 @@ class Scorer:
     def _scores(self, indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         count = len(indices)
         padded = np.resize(indices, self.batch)  # a batch of another size could have other bits
-        self.rows.copy_(sent(self.source.bring(self.room, padded), self.source.device), non_blocking=True)
+        self.rows.copy_(sent(self.source.bring(self.buffer, padded), self.source.device), non_blocking=True)
         self._step()
         return self.features[:count], self.logits[:count]
 
     def _compute(self) -> None:
-        pixels = self.room.index_select(0, self.rows)
+        pixels = self.buffer.index_select(0, self.rows)
         self.features = self.model.embed(self.source.scale(pixels), self.source.precision)
         self.logits = self.model.model.head(self.features)
 

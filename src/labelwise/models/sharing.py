@@ -22,8 +22,8 @@ from labelwise.models.depthwise import Way, way_for
 from labelwise.models.engine import Engine, Lane
 from labelwise.models.graphs import on, own_stream
 from labelwise.models.layout import parameters_of
-from labelwise.models.packed import Pack, Unpackable, draws, pack
-from labelwise.models.places import Checker, Source, Trainer
+from labelwise.models.packed import Pack, Unpackable, WrongKernels, draws, pack
+from labelwise.models.places import Checker, DeviceImages, Trainer
 from labelwise.models.unpacked import Unpacked
 
 PLACES = ((100, 32), (60, 16), (0, 8))
@@ -57,7 +57,7 @@ ALONE = Sharing(None, "one after the other", 1)
 """On a CPU, each worker's own; and for models that draw random numbers."""
 
 
-def places(device: torch.device, pixels: int = SMALL) -> int:
+def pack_width(device: torch.device, pixels: int = SMALL) -> int:
     """Return K, the models in a pack, by the card's model and the pixels of an image."""
     widest = next(count for least, count in PLACES if processors(device) >= least)
     return max(1, min(widest, widest * SMALL // pixels))
@@ -68,7 +68,7 @@ def processors(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
-def share(model: Any, source: Source, recipe: Learner, example: torch.Tensor) -> Sharing:
+def share(model: Any, source: DeviceImages, recipe: Learner, example: torch.Tensor) -> Sharing:
     """Decide how fits of a model (a Classifier) share its device, and prepare it.
 
     example: a few images in the backbone's scale, to check a pack on. Errors: InputError where not even one pack fits.
@@ -82,7 +82,7 @@ def share(model: Any, source: Source, recipe: Learner, example: torch.Tensor) ->
     )
     for attention in ("flash", "mem_efficient", "cudnn"):  # their gradients are added in the order of arrival
         getattr(torch.backends.cuda, f"enable_{attention}_sdp")(False)
-    count = places(source.device, source.pixels.shape[1] * source.pixels.shape[2])
+    count = pack_width(source.device, source.pixels.shape[1] * source.pixels.shape[2])
     try:
         make = packed(model, count, max(1, count // 4), recipe, example)
     except Unpackable as error:
@@ -116,11 +116,11 @@ def packed(
         raise Unpackable("it has too many parameters")
     try:
         first: list[Any] = [pack(model, count, way, example, copies)]
-    except (Unpackable, RuntimeError) as error:
-        if way == "shifted" or isinstance(error, torch.cuda.OutOfMemoryError):
+    except (WrongKernels, RuntimeError) as error:
+        if way == "plain" or isinstance(error, torch.cuda.OutOfMemoryError):
             raise
         LOG.warning("the Triton kernels do not work here (%s): fits are slower", error)
-        return packed(model, count, checked, recipe, example, "shifted")
+        return packed(model, count, checked, recipe, example, "plain")
 
     def make() -> tuple[Any, Any]:
         return first.pop() if first else Pack(model, count, way, copies), Pack(model, checked, way)
@@ -130,7 +130,7 @@ def packed(
 
 def unpacked(model: Any, recipe: Learner, device: torch.device = CPU) -> Models:
     """Return what makes single models in the form of packs of one."""
-    way = optimizers.way_for(device)
+    way = way_for(device)
     if way == "triton":
         one, place = torch.zeros(4, 1, device=device), torch.zeros(1, dtype=torch.uint8, device=device)
         try:
@@ -141,7 +141,7 @@ def unpacked(model: Any, recipe: Learner, device: torch.device = CPU) -> Models:
     return lambda: (Unpacked(model, COPIES[recipe.optimizer], way), Unpacked(model))
 
 
-def lane(make: Models, source: Source, recipe: Learner) -> Lane:
+def lane(make: Models, source: DeviceImages, recipe: Learner) -> Lane:
     """Prepare a lane on a stream of its own."""
     stream = own_stream(source.device)
     with on(stream):
@@ -149,7 +149,7 @@ def lane(make: Models, source: Source, recipe: Learner) -> Lane:
         return Lane(Trainer(train, source, recipe), Checker(check, source), stream)
 
 
-def _shared(make: Models, source: Source, way: str, most: int, recipe: Learner) -> Sharing:
+def _shared(make: Models, source: DeviceImages, way: str, most: int, recipe: Learner) -> Sharing:
     """Prepare as many lanes as there is memory for, at most `most`."""
     lanes: list[Lane] = []
     needed = 0
@@ -171,14 +171,14 @@ def _shared(make: Models, source: Source, way: str, most: int, recipe: Learner) 
     if failures := {failure for made in lanes for failure in made.failures}:
         LOG.warning("steps are not replayed as graphs, and slower: %s", "; ".join(sorted(failures)))
         way = f"{way}, computed step by step"
-    if getattr(lanes[0].trainer.model, "way", "triton") != "triton":
+    if lanes[0].trainer.model.way != "triton":
         way = f"{way}, without Triton"
-    at_once = sum(lane.room for lane in lanes)
-    LOG.info("%d runs side by side, %s, in %d lanes of %.1f GiB", at_once, way, len(lanes), needed / 2**30)
+    at_once = sum(lane.most for lane in lanes)
+    LOG.info("%d runs side by side, %s, in %d packs of %.1f GiB", at_once, way, len(lanes), needed / 2**30)
     return Sharing(Engine(lanes), way, at_once)
 
 
-def _lane_or_none(make: Models, source: Source, recipe: Learner) -> Lane | None:
+def _lane_or_none(make: Models, source: DeviceImages, recipe: Learner) -> Lane | None:
     """Prepare a lane; None where there is no memory for it."""
     try:
         return lane(make, source, recipe)

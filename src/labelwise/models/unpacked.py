@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from labelwise.models.depthwise import Way
 from labelwise.models.layout import STATISTICS, Flat, parameters_of, statistics_of
-from labelwise.models.optimizers import Way
 from labelwise.models.packed_layers import max_pool
 
 
@@ -19,10 +19,10 @@ class Unpacked(nn.Module):
 
     count = 1
 
-    def __init__(self, single: Any, copies: int = 1, optimizer_way: Way = "plain") -> None:
+    def __init__(self, single: Any, copies: int = 1, way: Way = "plain") -> None:
         super().__init__()
         like = next(single.parameters()).detach()
-        self.optimizer_way = optimizer_way
+        self.way = way
         self.weights = Flat(parameters_of(single), 1, like, copies)
         self.statistics = Flat(statistics_of(single), 1, like)
         self.leaves = {name: view[0].detach().requires_grad_() for name, view in self.weights.views().items()}

@@ -1,6 +1,7 @@
 """When a study has to stop by itself: `labelwise run --stop-after 8m`, for machines that are lent for a time.
 
-A study stops between two rounds, so that all that was computed is recorded. Of the long work before the first round,
+A study stops when a round has been recorded; rounds that other runs have under way are computed again. Of the long
+work before the first round,
 only what is kept in parts is broken off; the rest would have to begin anew every time, so it is finished first.
 """
 

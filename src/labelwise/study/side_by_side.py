@@ -22,7 +22,7 @@ from labelwise.threads import cores_shared, one_thread
 
 SWITCH = 2e-4
 """Seconds that one thread computes in Python before another one's turn: a device must not wait for a selection."""
-PATIENCE = 10.0
+JOIN_SECONDS = 10.0
 """Seconds for threads that were told to stop: as long as most take to select a batch, which cannot be broken off."""
 
 
@@ -49,7 +49,7 @@ class Threads:
     def __init__(self, build: Callable[[], Runner], number: int) -> None:
         self.build, self.number = build, number
         self.running: dict[str, threading.Thread] = {}
-        self.told: SimpleQueue[tuple[str, Answer | Failure]] = SimpleQueue()
+        self.answered: SimpleQueue[tuple[str, Answer | Failure]] = SimpleQueue()
         self.building, self.stopping = threading.Lock(), threading.Event()
 
     def has_room(self) -> bool:
@@ -64,7 +64,7 @@ class Threads:
 
     def wait(self) -> list[tuple[str, Answer | Failure | None]]:
         """Return the next answer of a run."""
-        identity, answer = self.told.get()
+        identity, answer = self.answered.get()
         if isinstance(answer, Answer) and answer.step is None:
             self.running.pop(identity).join()
         return [(identity, answer)]
@@ -73,7 +73,7 @@ class Threads:
         """End the threads, those at once that wait in the learner; what they would still say is not heard."""
         self.stopping.set()
         self.build().learner.stop()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + JOIN_SECONDS
         for thread in self.running.values():
             if thread.is_alive():  # Ctrl-C may have come before it started
                 thread.join(max(0.0, deadline - time.monotonic()))
@@ -83,7 +83,7 @@ class Threads:
             for answer in answers(self._runner, order):
                 if self.stopping.is_set():
                     return
-                self.told.put((identity, answer))
+                self.answered.put((identity, answer))
 
     def _runner(self) -> Runner:
         with self.building:

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,11 +57,11 @@ def compute(
     if workers == 1:
         yield from _in_turn(jobs, runner, recorded)
         return
-    places = _places(runner, workers)
-    if len(places) == 1:
+    specs = _specs(runner, workers)
+    if len(specs) == 1:
         yield from side_by_side.compute(jobs, runner, recorded, workers)
         return
-    with _Processes(runner, places) as crew:
+    with _Processes(runner, specs) as crew:
         yield from coordinate(Schedule(jobs, recorded), crew)
 
 
@@ -73,7 +74,7 @@ def _in_turn(jobs: list[Job], runner: Runner, recorded: Recorded) -> Generator[t
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessSpec:
     """Where a process computes. sharers: runs that share the machine's cores; runs: those that go on in it at once;
     gpu: the only one that it is to see, as CUDA_VISIBLE_DEVICES names it, or "" for what this process sees.
     """
@@ -83,24 +84,24 @@ class Place:
     gpu: str = ""
 
 
-def _places(runner: Runner, workers: int) -> list[Place]:
-    """Return where so many runs go on: a process each, or, where the learner takes several, one place a device."""
+def _specs(runner: Runner, workers: int) -> list[ProcessSpec]:
+    """Return where so many runs go on: a process each, or, where the learner takes several, one spec a device."""
     if runner.learner.side_by_side == 1:
-        return [Place(workers)] * workers
+        return [ProcessSpec(workers)] * workers
     devices = min(workers, device_count(runner.study.learner.device))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(devices)))
     return [
-        Place(workers, (workers + place) // devices, gpu.strip())
-        for place, gpu in enumerate(visible.split(",")[:devices])
+        ProcessSpec(workers, (workers + spec) // devices, gpu.strip())
+        for spec, gpu in enumerate(visible.split(",")[:devices])
     ]
 
 
 class _Processes:
     """A crew of processes. A dead one's jobs are given back, and a new one takes its place."""
 
-    def __init__(self, runner: Runner, places: list[Place]) -> None:
+    def __init__(self, runner: Runner, specs: list[ProcessSpec]) -> None:
         self.runner = runner
-        self.workers = [_Worker(runner, place) for place in places]
+        self.workers = [_Worker(runner, spec) for spec in specs]
 
     def __enter__(self) -> _Processes:
         return self
@@ -132,7 +133,7 @@ class _Processes:
             except (EOFError, OSError):
                 came += [(identity, None) for identity in sorted(worker.jobs)]
                 worker.stop()
-                self.workers[self.workers.index(worker)] = _Worker(self.runner, worker.place)
+                self.workers[self.workers.index(worker)] = _Worker(self.runner, worker.spec)
                 continue
             if isinstance(answer, Answer) and answer.step is None:
                 worker.jobs.remove(identity)
@@ -143,12 +144,12 @@ class _Processes:
 class _Worker:
     """A process, the connection to it, and the jobs that it has."""
 
-    def __init__(self, runner: Runner, place: Place) -> None:
-        self.place, self.jobs = place, set[str]()
+    def __init__(self, runner: Runner, spec: ProcessSpec) -> None:
+        self.spec, self.jobs = spec, set[str]()
         context = multiprocessing.get_context("spawn")  # forked copies of a process with threads can hang
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
-            target=work, args=(theirs, runner.study, runner.learner.key, place), daemon=True, name="labelwise worker"
+            target=work, args=(theirs, runner.study, runner.learner.key, spec), daemon=True, name="labelwise worker"
         )
         self.process.start()
         theirs.close()
@@ -156,7 +157,7 @@ class _Worker:
     @property
     def room(self) -> int:
         """How many more jobs it takes."""
-        return self.place.runs - len(self.jobs)
+        return self.spec.runs - len(self.jobs)
 
     def stop(self) -> None:
         """End the process at once: what it has not sent is computed again."""
@@ -165,12 +166,12 @@ class _Worker:
         self.connection.close()
 
 
-def work(connection: Connection, study: Study, key: str, place: Place) -> None:
+def work(connection: Connection, study: Study, key: str, spec: ProcessSpec) -> None:
     """Be a worker: build what `study` needs once, then take orders until the connection ends."""
-    if place.gpu:
-        os.environ["CUDA_VISIBLE_DEVICES"] = place.gpu  # before anything here asks for a GPU
+    if spec.gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = spec.gpu  # before anything here asks for a GPU
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator stops its workers itself
-    share_cores(place.sharers)
+    share_cores(spec.sharers)
     # tqdm's own lock, which `datasets` makes, is a semaphore that a killed process leaves behind, with a warning
     tqdm.set_lock(threading.RLock())
     threading.Thread(target=_leave_with_parent, daemon=True).start()
@@ -184,25 +185,36 @@ def work(connection: Connection, study: Study, key: str, place: Place) -> None:
         return Runner(study, dataset, learner)
 
     with suppress(BrokenPipeError, EOFError):
-        if place.runs > 1:
-            _serve_several(connection, build, place)
-        while True:
-            identity, order = connection.recv()
-            for answer in answers(build, order):
-                connection.send((identity, answer))
+        if spec.runs > 1:
+            _serve_several(connection, build, spec)
+        else:
+            _serve_one(connection, build)
 
 
-def _serve_several(connection: Connection, build: Callable[[], Runner], place: Place) -> None:
+def _serve_one(connection: Connection, build: Callable[[], Runner]) -> None:
+    """Take one order after the other, until the connection ends."""
+    while True:
+        identity, order = connection.recv()
+        for answer in answers(build, order):
+            connection.send((identity, answer))
+
+
+def _serve_several(connection: Connection, build: Callable[[], Runner], spec: ProcessSpec) -> None:
     """Take orders until the connection ends, each in a thread of its own; one more thread sends what they answer."""
-    crew = side_by_side.Threads(build, place.runs)
+    crew = side_by_side.Threads(build, spec.runs)
 
     def send() -> None:
-        with suppress(OSError):  # the coordinator has left, and so does this process
+        try:
             while True:
                 for answered in crew.wait():
                     connection.send(answered)
+        except OSError:
+            return  # the coordinator has left, and so does this process
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)  # the coordinator sees that, and gives the jobs out again, three times at most
 
-    with side_by_side.owned_process(place.sharers):
+    with side_by_side.owned_process(spec.sharers):
         threading.Thread(target=send, daemon=True).start()
         while True:
             crew.start(*connection.recv())
