@@ -71,7 +71,7 @@ def test_stopped_again_and_again_gives_the_records_of_an_undisturbed_study(
         if not last:
             with pytest.raises(OutOfTime, match=f"^: {start + at_once} of {ROUNDS} rounds are recorded"):
                 run_study(STUDY, tmp_path / "out", listener, number)
-            assert not multiprocessing.active_children()
+            assert "labelwise worker" not in {process.name for process in multiprocessing.active_children()}
         else:  # its time is over too, and nothing is left to do
             run_study(STUDY, tmp_path / "out", listener, number)
         assert len(rounds(reading(tmp_path / "out"))) == min(start + at_once, ROUNDS)
