@@ -47,6 +47,7 @@ def test_a_fit_is_the_same_alone_with_others_and_in_another_place(shared: Shared
     assert same(shared.together(ME, *OTHERS[:3], lanes=2)[ME], alone)
 
 
+@pytest.mark.slow
 def test_the_studys_own_backbone_is_its_own_in_a_pack_too() -> None:
     shared = Shared.of("tf_efficientnet_lite0", batch=32, epochs=1)
     others = [(seed, 60) for seed in range(1, 4)]
@@ -70,6 +71,7 @@ def test_a_fit_in_a_pack_is_close_to_the_model_alone(changes: dict[str, Any]) ->
         assert torch.allclose(state[first], expected.state[first], atol=2e-2)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_packed_is_trained_by_the_same_engine(shared: Shared, alone: Fit) -> None:
     found = shared.together(ME, OTHERS[0], alone=True, lanes=2)
     losses = [loss for _, loss in found[ME].course.losses]
@@ -98,6 +100,7 @@ def test_a_fit_that_diverges_ends_alone(shared: Shared, alone: Fit) -> None:
     engine.stop()
 
 
+@pytest.mark.slow
 def test_every_fit_is_charged_its_share(shared: Shared) -> None:
     """The seconds of all fits add up to the time that the device was busy for them."""
     engine = shared.engine()

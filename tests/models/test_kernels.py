@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # in a process of its own, or compiled
+
 HERE = Path(__file__).parent
 TARGET = "sm_90a"
 

@@ -50,7 +50,7 @@ def test_architectures_that_can_be_packed(name: str) -> None:
     ("name", "size", "why"),
     [
         ("test_vit", 160, "cls_token is a parameter"),
-        ("densenet121", 32, "differ from a single model's|do not work on packed"),
+        pytest.param("densenet121", 32, "differ from a single model's|do not work on packed", marks=pytest.mark.slow),
     ],
 )
 def test_architectures_that_cannot_be_packed_say_why(name: str, size: int, why: str) -> None:

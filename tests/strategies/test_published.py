@@ -69,6 +69,7 @@ def test_badge_distances_are_those_of_whole_gradients(arrays: dict[str, Any]) ->
     assert np.allclose(factors.distances(np.arange(50), np.arange(50, 90)), expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_badge_starts_with_the_longest_gradient_and_draws_by_squared_distance(arrays: dict[str, Any]) -> None:
     """The third pick's distribution over seeds, given the first two, is k-means++'s."""
     whole = gradients(arrays)
@@ -86,6 +87,7 @@ def test_badge_starts_with_the_longest_gradient_and_draws_by_squared_distance(ar
     assert (np.abs(counts / draws - expected) < 5 * np.sqrt(expected * (1 - expected) / draws) + 1e-9).all()
 
 
+@pytest.mark.slow
 def test_badge_draws_stay_exact_when_bounds_are_stale(arrays: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """With every bound brought up to date at each pick or hardly ever, picks have the same distribution."""
     candidates, spread = np.arange(15), []

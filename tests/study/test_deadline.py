@@ -60,7 +60,9 @@ def test_a_time_that_cannot_be_meant_is_refused(text: str) -> None:
         deadline(text, 0.0)
 
 
-@pytest.mark.parametrize(("number", "at_once"), [(1, 5), (1, 1), pytest.param(2, 9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("number", "at_once"), [(1, 5), *(pytest.param(*numbers, marks=pytest.mark.slow) for numbers in ((1, 1), (2, 9)))]
+)
 def test_stopped_again_and_again_gives_the_records_of_an_undisturbed_study(
     number: int, at_once: int, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

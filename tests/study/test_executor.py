@@ -138,7 +138,10 @@ def test_same_configuration_same_records(tmp_path: Path) -> None:
     assert reading(tmp_path / "a").digest() == reading(tmp_path / "b").digest()
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 5, 17, 30])
+SLOW = [pytest.param(rounds, marks=pytest.mark.slow) for rounds in (1, 5, 17, 30)]
+
+
+@pytest.mark.parametrize("stop_after", [2, *SLOW])
 def test_stopped_and_resumed_equals_undisturbed(tmp_path: Path, stop_after: int) -> None:
     run_study(study(), tmp_path / "a", fake.Silent())
     with pytest.raises(KeyboardInterrupt):

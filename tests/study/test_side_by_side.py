@@ -97,6 +97,7 @@ def test_any_number_of_threads_gives_equal_records_and_makes_no_fit_twice(
     assert not threads_of_runs()
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_records(alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One process for each of two devices, with two and three threads; then a learner for one thread alone."""
     monkeypatch.setattr(workers, "device_count", lambda _: 2)
@@ -111,6 +112,7 @@ def test_processes_give_the_same_records(alone: str, tmp_path: Path, monkeypatch
     assert reading(tmp_path / "processes").digest() == alone
 
 
+@pytest.mark.slow
 def test_a_process_of_several_runs_that_dies_is_replaced(
     alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +202,7 @@ def test_threads_ask_a_zero_shot_model_once_for_each_row_and_seed(tmp_path: Path
     assert len(answers._guesses) == 1, "what nobody holds is forgotten, but for the latest"
 
 
+@pytest.mark.slow
 def test_real_strategies_and_a_real_learner_give_equal_bits_in_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +216,7 @@ def test_real_strategies_and_a_real_learner_give_equal_bits_in_threads(
     assert reading(tmp_path / "4").digest() == reading(tmp_path / "1").digest()
 
 
+@pytest.mark.slow
 def test_many_tiny_runs_with_a_models_labels_race_for_what_they_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,6 +336,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_process_while_fits_go_on(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "FAKE_SECONDS": "0.1"}
     started = time.monotonic()

@@ -33,6 +33,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "work", fake.work)
 
 
+@pytest.mark.slow
 def test_runs_are_the_beginnings_of_whole_ones_and_end_at_the_first_better_round(tmp_path: Path) -> None:
     run_study(study(), tmp_path / "stop", fake.Silent())
     run_study(study(stop="budget"), tmp_path / "whole", fake.Silent())
