@@ -180,7 +180,9 @@ def test_a_stopped_study_leaves_no_semaphore_behind(tmp_path: Path) -> None:
     while process.poll() is None and not _recorded(tmp_path / "out"):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    assert process.communicate()[1] == "Stopped. What was finished is kept: run the same command again to go on.\n"
+    *before, last = process.communicate()[1].splitlines()
+    assert last == "Stopped. What was finished is kept: run the same command again to go on."
+    assert all(": round " in line for line in before), before  # on a busy machine a round takes long, and says so
 
 
 def _recorded(folder: Path) -> int:
