@@ -21,6 +21,7 @@ LONG = (
     "cli/test_cli",
     "study/test_cluster",
     "study/test_workers",
+    "study/test_side_by_side",
     "study/test_executor",
     "labelling/test_kill",
     "models/test_finetune",
