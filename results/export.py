@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from labelwise.analysis.results import problems
+from labelwise.errors import InputError
 from labelwise.records import reading
 from labelwise.report import write_report
 from labelwise.report.content import Content, read
@@ -40,12 +41,15 @@ def main() -> None:
     parser.add_argument("out", metavar="OUT", type=Path)
     parser.add_argument("name", metavar="NAME", help="a folder under results/, or any folder with --whole")
     given = parser.parse_args()
-    if not given.whole:
-        export(given.out, HERE / given.name)
-    elif (folder := Path(given.name)).exists() and any(folder.iterdir()):
-        parser.error(f"{folder} is not empty; name a new folder")
-    else:
-        export_whole(given.out, folder)
+    try:
+        if not given.whole:
+            export(given.out, HERE / given.name)
+        elif (folder := Path(given.name)).exists() and any(folder.iterdir()):
+            parser.error(f"{folder} is not empty; name a new folder")
+        else:
+            export_whole(given.out, folder)
+    except InputError as error:
+        parser.error(str(error))
 
 
 def export(out: Path, folder: Path) -> None:
@@ -108,7 +112,7 @@ def page(content: Content, digest: str, said: str) -> str:
 
 def fine_tuned(protocol: str | None) -> str:
     """Return the line that names the fine-tuning protocol; nothing for another learner."""
-    return f"Fine-tuned with protocol {protocol}: CHANGELOG.md says what that is." if protocol else ""
+    return f"Fine-tuned with protocol {protocol}: docs/fine-tuning.md says what that is." if protocol else ""
 
 
 def _differences(content: Content) -> str:

@@ -87,7 +87,7 @@ def test_a_fine_tuned_page_names_its_protocol(tmp_path: Path) -> None:
         store.execute("""UPDATE runs SET used = '{"learner": "fine-tuning", "weights": "none"}'""")
     exporter().export(out, tmp_path / "here")
     page = (tmp_path / "here" / "README.md").read_text()
-    assert "\n\nFine-tuned with protocol 1: CHANGELOG.md says what that is.\n\n" in page
+    assert "\n\nFine-tuned with protocol 1: docs/fine-tuning.md says what that is.\n\n" in page
     assert "| learner | fine-tuning |\n| protocol | 1 |\n" in page
 
 

@@ -120,6 +120,8 @@ def main() -> None:
     if len(sys.argv) < 3:
         raise SystemExit("usage: python -m benchmarks.gpu.page RUN/gpu.json ... docs/benchmarks-gpu.md")
     *runs, target = map(Path, sys.argv[1:])
+    if missing := [str(run) for run in runs if not run.is_file()]:
+        raise SystemExit(f"no such file: {', '.join(missing)}; give the gpu.json of each run")
     target.write_text(write([json.loads(run.read_text()) for run in runs]))
 
 

@@ -37,7 +37,8 @@ class Deadline:
     def prepared(self, what: str) -> None:
         """Stop, if it is time, after a step of the work before the first round. Errors: OutOfTime."""
         if self.over():
-            raise OutOfTime(f", during the preparation ({what}), before any new round.")
+            kept = "what was done of it is kept" if what in IN_PARTS else "it begins anew every time: give more time"
+            raise OutOfTime(f", during the preparation ({what}), before any new round; {kept}.")
 
     def watching(self, progress: Progress) -> Progress:
         """Return a progress that also stops, if it is time, work that is kept in parts. Errors: OutOfTime."""
