@@ -130,7 +130,10 @@ def test_the_command_says_how_far_it_is_and_nothing_of_results(
     (tmp_path / "study.yaml").write_text(STUDY.model_dump_json())
     command = ["run", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out"), "--workers", "1"]
     short = CliRunner().invoke(app, [*command, "--stop-after", ".001s"], catch_exceptions=False)
-    line = r"Stopped after \.001s, as asked, during the preparation .*, before any new round; it begins anew .*\. Run the same command .*\n"
+    line = (
+        r"Stopped after \.001s, as asked, during the preparation .*, before any new round; it begins anew .*\. "
+        r"Run the same command .*\n"
+    )
     assert short.exit_code == 0
     assert re.fullmatch(line, short.stdout)
     monkeypatch.setattr(Deadline, "over", lambda _: len(fake.FITS) >= 3)
