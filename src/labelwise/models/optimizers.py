@@ -20,13 +20,13 @@ PLACES = {torch.uint8: 256, torch.int16: 2**15}
 """Types of `place`, and how many models each can tell apart."""
 
 
-def adam_rates(lr: torch.Tensor, steps: torch.Tensor, betas: tuple[float, float] = BETAS) -> torch.Tensor:
+def adam_rates(lr: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
     """Return the rates (K, 2) float32 that `adam` reads: lr / (1 - beta1^t) and 1 / sqrt(1 - beta2^t).
 
     lr: (K,) float32, 0 for a model whose values are to stay; steps: (K,) of any integer type, t >= 1: this step
     counts. Computed on their device.
     """
-    first, second = (-torch.expm1(steps.float() * math.log(beta)) for beta in betas)
+    first, second = (-torch.expm1(steps.float() * math.log(beta)) for beta in BETAS)
     return torch.stack([lr / first, second.rsqrt()], dim=1)
 
 
@@ -38,8 +38,6 @@ def adam(
     place: torch.Tensor,
     rates: torch.Tensor,
     way: Way,
-    betas: tuple[float, float] = BETAS,
-    eps: float = EPS,
 ) -> None:
     """Do one step of Adam in place, as torch.optim.Adam does without weight decay.
 
@@ -55,11 +53,11 @@ def adam(
     _check_rates(rates, place)
     with torch.no_grad():
         if way == "plain":
-            _adam((values, grads, first, second), rates.index_select(0, place.int()), betas, eps)
+            _adam((values, grads, first, second), rates.index_select(0, place.int()))
         else:
             from labelwise.models import kernels
 
-            kernels.adam((values, grads, first, second), place, rates, betas, eps)
+            kernels.adam((values, grads, first, second), place, rates, BETAS, EPS)
 
 
 def sgd(
@@ -68,7 +66,6 @@ def sgd(
     buffer: torch.Tensor,
     place: torch.Tensor,
     lr: torch.Tensor,
-    momentum: float = MOMENTUM,
 ) -> None:
     """Do one step of gradient descent with Nesterov's momentum in place, as torch.optim.SGD does.
 
@@ -80,16 +77,16 @@ def sgd(
         raise ValueError(f"lr (K,) expected, not {tuple(lr.shape)}")
     _check_rates(lr, place)
     with torch.no_grad():
-        buffer.mul_(momentum).add_(grads)
-        values.sub_(lr.index_select(0, place.int()).mul_(grads + momentum * buffer))
+        buffer.mul_(MOMENTUM).add_(grads)
+        values.sub_(lr.index_select(0, place.int()).mul_(grads + MOMENTUM * buffer))
 
 
-def _adam(tensors: tuple[torch.Tensor, ...], rates: torch.Tensor, betas: tuple[float, float], eps: float) -> None:
+def _adam(tensors: tuple[torch.Tensor, ...], rates: torch.Tensor) -> None:
     """Update by whole-buffer operations; rates: (N, 2), each element's own."""
     values, grads, first, second = tensors
-    first.add_((grads - first).mul_(1 - betas[0]))
-    second.mul_(betas[1]).add_((grads * grads).mul_(1 - betas[1]))
-    values.sub_((first / second.sqrt().mul_(rates[:, 1]).add_(eps)).mul_(rates[:, 0]))
+    first.add_((grads - first).mul_(1 - BETAS[0]))
+    second.mul_(BETAS[1]).add_((grads * grads).mul_(1 - BETAS[1]))
+    values.sub_((first / second.sqrt().mul_(rates[:, 1]).add_(EPS)).mul_(rates[:, 0]))
 
 
 def _check(tensors: tuple[torch.Tensor, ...], place: torch.Tensor) -> None:

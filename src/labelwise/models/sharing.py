@@ -26,7 +26,7 @@ from labelwise.models.packed import Pack, Unpackable, WrongKernels, draws, pack
 from labelwise.models.places import Checker, DeviceImages, Trainer
 from labelwise.models.unpacked import Unpacked
 
-PLACES = ((100, 32), (60, 16), (0, 8))
+WIDTHS = ((100, 32), (60, 16), (0, 8))
 """Multiprocessors of a card, at least -> models in a pack. By the card's model, not its memory: bits depend on it."""
 SMALL = 64 * 64
 """Pixels of an image up to which packs are so wide; of larger images a few models fill a card."""
@@ -59,7 +59,7 @@ ALONE = Sharing(None, "one after the other", 1)
 
 def pack_width(device: torch.device, pixels: int = SMALL) -> int:
     """Return K, the models in a pack, by the card's model and the pixels of an image."""
-    widest = next(count for least, count in PLACES if processors(device) >= least)
+    widest = next(count for least, count in WIDTHS if processors(device) >= least)
     return max(1, min(widest, widest * SMALL // pixels))
 
 
