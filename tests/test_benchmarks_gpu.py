@@ -167,5 +167,5 @@ def test_its_version_is_found_where_labelwise_is_not_installed(tmp_path: Path, m
 def test_the_full_sizes_are_those_of_the_study() -> None:
     from labelwise.models import sharing
 
-    assert (FULL.count, FULL.lanes, FULL.singles) == (sharing.PLACES[0][1], sharing.PACKS, sharing.SINGLES)
+    assert (FULL.count, FULL.lanes, FULL.singles) == (sharing.WIDTHS[0][1], sharing.PACKS, sharing.SINGLES)
     assert FULL.count in FULL.packs
