@@ -17,7 +17,18 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from pydantic_core import ErrorDetails
 
 from labelwise.errors import InputError, nearest
-from labelwise.parts import ZERO_SHOT_STARTS, Labeling, Part, Share, Start, ZeroShot, as_list, as_names
+from labelwise.parts import (
+    ZERO_SHOT_STARTS,
+    Columns,
+    Labeling,
+    Part,
+    Share,
+    Sides,
+    Start,
+    ZeroShot,
+    as_list,
+    as_names,
+)
 
 LITE0 = "efficientnet_lite0"
 
@@ -171,6 +182,13 @@ class Study(Part):
     name: Annotated[str, Field(pattern=r"^\w[\w.\- ]*$")] = "study"
     question: str = Field("", description="what the study asks, for the report")
     data: str = Field("cifar10", description="a source's name, hub:owner/name, or a path")
+    columns: Columns = Columns()
+    split: Literal["auto", "none"] | Sides = Field(
+        "auto", description="which names are splits: auto goes by known names, none by none; or {train: A, test: B}"
+    )
+    resize: Literal["crop", "pad", "stretch"] = Field(
+        "crop", description="how an image becomes a square: its centre, the whole on black, or the whole distorted"
+    )
     sizes: Annotated[tuple[Row, ...], BeforeValidator(as_list), Field(min_length=1)] = Field(
         (Row(share=1.0),), description="the rows: 3%, 10%/1%, 500"
     )

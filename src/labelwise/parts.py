@@ -27,7 +27,9 @@ def as_list(value: object) -> object:
 
 
 def as_names(value: object) -> object:
-    """Read class names that YAML takes for numbers, as `[3, 5]`."""
+    """Read names that YAML takes for numbers, as `[3, 5]`; a single one is a list of one."""
+    if isinstance(value, str):
+        return (value,)
     return [str(name) for name in value] if isinstance(value, list) else value
 
 
@@ -35,6 +37,31 @@ class Part(BaseModel):
     """Base of every part of a configuration: frozen, and strict about keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Columns(Part):
+    """Which columns of a table (CSV, Parquet, hub) are meant, where their names do not say it, and where files lie."""
+
+    image: str = Field(default="", description="the column that names or holds the image")
+    label: str = Field(default="", description="the column of the class")
+    group: str = Field(
+        default="", description="the column of groups (scenes, patients) that stay on one side of a split"
+    )
+    split: str = Field(default="", description="the column that says train or test")
+    separator: str = Field(default="", description="of a CSV file: ',' ';' or 'tab'; by default a comma")
+    folder: str = Field(default="", description="where the image files lie, relative to the table")
+    extension: str = Field(default="", description="what to add to names of files, such as .jpg")
+    minus_one: Literal["", "class", "unlabelled"] = Field(
+        default="",
+        description="what a label -1 means: a class of that name, or an image without a label, which is left out",
+    )
+
+
+class Sides(Part):
+    """Names of splits (folders, files, values of a column), one or several a side. Short form: train or test alone."""
+
+    train: Annotated[tuple[str, ...], BeforeValidator(as_names)] = ()
+    test: Annotated[tuple[str, ...], BeforeValidator(as_names)] = ()
 
 
 Start = Literal["stratified", "random", "typical", "zero-shot", "zero-shot-true"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,7 @@ class Listing:
     classes: declared by the source, K names; labels: (N,) 0..K-1; test: (N,) bool, or None without a test split;
     groups: (N,) ids of scenes that belong together, or None; names: what to call each image;
     pixels: (N, H, W, 3) uint8, or blob(i) -> encoded bytes with `key` that stands for their content;
+    kind: what kind of source it is, in words; unused: what lies there and is not used, in words -> how many;
     notes: what the reader of a report must know about the data.
     """
 
@@ -35,6 +36,8 @@ class Listing:
     pixels: NDArray[np.uint8] | None = None
     blob: Callable[[int], bytes] | None = None
     key: str = ""
+    kind: str = ""
+    unused: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwise.config import digest
+from labelwise.config import Study, digest
 from labelwise.data.dataset import Listing
 from labelwise.data.decode import EXTENSIONS, REFUSED
 from labelwise.errors import InputError, nearest, printable
@@ -30,7 +30,7 @@ class _Found:
     links: list[str] = field(default_factory=list)
 
 
-def from_folder(root: Path) -> Listing:
+def from_folder(root: Path, study: Study) -> Listing:
     """List `root/class/...` or `root/train/class/...` with `root/test/class/...`.
 
     Class names are the folders' names, sorted; a folder that holds nothing on any side is no class. Folders inside a
@@ -124,7 +124,7 @@ def _notes(found: _Found, root: Path) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def from_csv(path: Path) -> Listing:
+def from_csv(path: Path, study: Study) -> Listing:
     """List the images of a CSV file with a header `path,label[,group]`. Errors: InputError with the line number."""
     names: dict[str, int] = {}
     labels, groups = list[str](), list[str]()

@@ -22,15 +22,15 @@ from labelwise.errors import InputError, nearest, printable
 
 @dataclass(frozen=True)
 class Source:
-    """One kind of source: `recognises(data)` says whether a study's `data` is of this kind, `load` lists it."""
+    """One kind of source: `recognises(data)` says whether a study's `data` is of this kind, `load(study)` lists it."""
 
     name: str
     summary: str
     recognises: Callable[[str], bool]
-    load: Callable[[str], Listing]
+    load: Callable[[Study], Listing]
 
 
-def _digits(_: str) -> Listing:
+def _digits(_: Study) -> Listing:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -51,18 +51,18 @@ def _folder(data: str) -> Path:
 SOURCES: tuple[Source, ...] = (
     Source("digits", "scikit-learn's 1,797 handwritten digits of 8x8 pixels; no download", "digits".__eq__, _digits),
     Source("cifar10", "CIFAR-10 from the Hugging Face hub (uoft-cs/cifar10)", "cifar10".__eq__,
-           lambda _: tables.from_hub("uoft-cs/cifar10")),
+           lambda study: tables.from_hub("uoft-cs/cifar10", study)),
     Source("hub:owner/name", "any image classification set of the Hugging Face hub",
-           lambda data: data.startswith("hub:"), lambda data: tables.from_hub(data.removeprefix("hub:"))),
+           lambda data: data.startswith("hub:"), lambda study: tables.from_hub(study.data.removeprefix("hub:"), study)),
     Source("cifar-10-batches-py", "a folder with CIFAR-10's official Python files",
-           lambda data: cifar.batches_folder(_folder(data)) is not None, lambda data: cifar.load(_folder(data))),
+           lambda data: cifar.batches_folder(_folder(data)) is not None, lambda study: cifar.load(_folder(study.data))),
     Source("Parquet", "a Parquet file, or a folder of them (train*.parquet, test*.parquet), with an image and a label",
-           lambda data: bool(tables.parquet_files(_folder(data))), lambda data: tables.from_parquet(_folder(data))),
+           lambda data: bool(tables.parquet_files(_folder(data))), lambda study: tables.from_parquet(_folder(study.data), study)),
     Source("CSV", "a CSV file with the columns path,label[,group]; paths are relative to the file",
            lambda data: _folder(data).suffix.lower() == ".csv" and not _folder(data).is_dir(),
-           lambda data: folders.from_csv(_folder(data))),
+           lambda study: folders.from_csv(_folder(study.data), study)),
     Source("folder", "a folder with one folder of images a class, with or without train/ and test/ above them",
-           lambda data: _folder(data).is_dir(), lambda data: folders.from_folder(_folder(data))),
+           lambda data: _folder(data).is_dir(), lambda study: folders.from_folder(_folder(study.data), study)),
 )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def _open(study: Study, progress: Progress) -> Dataset:
         raise InputError("data: nothing is named; give a source's name, hub:owner/name or a path")
     for source in SOURCES:
         if source.recognises(study.data):
-            return build(source.load(study.data), study, progress)
+            return build(source.load(study), study, progress)
     if _folder(study.data).exists():
         raise InputError(f"data: {study.data} is no folder, .csv or .parquet file; give one of these")
     if any(mark in study.data for mark in "/\\."):

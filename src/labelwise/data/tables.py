@@ -14,7 +14,7 @@ import numpy as np
 
 from labelwise.arrays import Labels
 from labelwise.cache import cache_folder, cannot_write
-from labelwise.config import digest
+from labelwise.config import Study, digest
 from labelwise.data.dataset import Listing
 from labelwise.errors import InputError
 from labelwise.hub import go_offline, require_hub
@@ -40,7 +40,7 @@ def _inside(folder: Path) -> list[str]:
     return sorted(str(p) for p in folder.glob("*.parquet") if p.is_file() and not p.name.startswith("."))
 
 
-def from_parquet(path: Path) -> Listing:
+def from_parquet(path: Path, study: Study) -> Listing:
     """List Parquet files with one image and one label column. Errors: InputError for damaged files or no such columns.
 
     The library's copy of the tables, from which images are read by row, lies in the cache.
@@ -71,7 +71,7 @@ def _load(files: dict[str, list[str]], folder: Path) -> Any:
     return _datasets().load_dataset("parquet", data_files=files, cache_dir=str(folder))
 
 
-def from_hub(name: str) -> Listing:
+def from_hub(name: str, study: Study) -> Listing:
     """List an image set of the hub. Errors: InputError at once when it is neither cached nor reachable."""
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
         raise InputError(f"data: hub:{name} names no data set; write hub:owner/name")
