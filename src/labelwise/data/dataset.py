@@ -57,6 +57,7 @@ class Dataset:
     test: Indices
     fingerprint: str
     notes: tuple[str, ...] = field(default=())
+    seen: Seen | None = None
 
 
 def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
