@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from labelwise.study.workers import compute, default_workers
 if TYPE_CHECKING:
     from labelwise.study.cluster import Cluster
 
+LOG = logging.getLogger("labelwise")
 PACKAGES = ("labelwise", "numpy", "scipy", "scikit-learn", "torch", "timm", "pillow")
 
 
@@ -98,6 +100,8 @@ def _prepare(study: Study, listener: Listener, deadline: Deadline) -> tuple[list
     """Do all the long work before the first round; return the runs, what computes them, and what to record of it."""
     work = deadline.watching(listener.work)
     dataset = open_dataset(study, work)
+    for line in dataset.seen.lines():
+        LOG.info(line)
     deadline.prepared("reading images")
     runs = plan_runs(study, dataset)
     learner = build_learner(dataset, study, work)
@@ -159,7 +163,7 @@ def _open(store: Store, study: Study, dataset: Dataset, learner: Learner, more: 
     card = {
         "learner": learner.key,
         "source": dataset.source, "fingerprint": dataset.fingerprint, "classes": dataset.classes,
-        "pool": len(dataset.pool), "test": len(dataset.test), "notes": dataset.notes,
+        "pool": len(dataset.pool), "test": len(dataset.test), "notes": dataset.notes, "seen": dataset.seen.record(),
         "test_indices": [int(i) for i in dataset.test] if len(dataset.test) <= 100_000 else [],
         "test_labels": dataset.labels[dataset.test].tolist(), **more,
     }  # fmt: skip
