@@ -241,7 +241,7 @@ def canonical(part: BaseModel | dict[str, Any]) -> str:
 
 def digest(*texts: str) -> str:
     """Return 16 hex digits that stand for these texts."""
-    return hashlib.sha256("\x1f".join(texts).encode()).hexdigest()[:16]
+    return hashlib.sha256("\x1f".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def load_study(path: Path, overrides: Iterable[str] = (), data: str | None = None) -> Study:

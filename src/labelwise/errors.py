@@ -13,7 +13,7 @@ class InputError(ValueError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the nearest known word, or a list of the known ones."""
-    options = sorted(known)
+    options = sorted({*known} - {word})  # who gave a known word did not misspell it: the caller says what is wrong
     close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     if close:
         return f"; did you mean '{close[0]}'?"

@@ -15,9 +15,10 @@ from typing import Annotated, Any
 import typer
 
 from labelwise.cli import exchange
+from labelwise.cli.encoding import print_any_text, read_names_as_utf8
 from labelwise.cli.label import label
 from labelwise.cli.options import As, Format
-from labelwise.errors import InputError
+from labelwise.errors import InputError, printable
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's, which newer versions of typer hold themselves
 STOPPED = 130
@@ -256,6 +257,8 @@ for _name, _command in exchange.COMMANDS.items():
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 bad input (one line says what to do), 130 stopped by Ctrl-C."""
+    read_names_as_utf8()
+    print_any_text()
     try:
         code = app(standalone_mode=False)
         if code == STOPPED:
@@ -271,6 +274,8 @@ def main() -> None:
         sys.exit(STOPPED)
     except InputError as error:
         _stop(" ".join(str(error).split()))
+    except UnicodeEncodeError as error:  # from libraries that take file names as text only
+        _stop(f"'{printable(error.object)[:500]}' holds what {error.encoding} cannot write; rename the file or folder")
     except BrokenPipeError:  # `labelwise results DIR | head`
         sys.stderr.close()
         sys.exit(0)
