@@ -122,7 +122,9 @@ class _Machine:
 
     def push_named(self, _: object) -> None:
         name, module = self.stack.pop(), self.stack.pop()
-        self.push_name(f"{module} {name}" if type(name) is type(module) is str else "something that is no name")
+        if type(name) is not str or type(module) is not str:
+            raise TypeError("it refers to what is no name")
+        self.push_name(f"{module} {name}")
 
     def reduce(self, _: object) -> None:
         args, name = self.stack.pop(), self.stack.pop()
@@ -136,7 +138,8 @@ class _Machine:
             return _Array()
         if name == DTYPE and args and type(args[0]) in (bytes, str):
             if args[0] not in UINT8:
-                raise ValueError(f"its arrays are {printable(str(args[0]))[:20]}, not uint8")
+                kind = args[0] if type(args[0]) is str else args[0].decode("latin-1")
+                raise ValueError(f"its arrays are {printable(kind)[:20]}, not uint8")
             return _UInt8()
         if name == ENCODE and len(args) == 2 and type(args[0]) is str and args[1] in ("latin1", "latin-1"):
             self.room -= len(args[0])
