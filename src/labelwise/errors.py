@@ -27,3 +27,8 @@ def printable(text: str) -> str:
     return "".join(
         c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text
     )
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's words on one line that any stream, and JSON, can take."""
+    return printable(" ".join(str(error).split()))

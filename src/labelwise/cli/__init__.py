@@ -18,7 +18,7 @@ from labelwise.cli import exchange
 from labelwise.cli.encoding import print_any_text, read_names_as_utf8
 from labelwise.cli.label import label
 from labelwise.cli.options import As, Format
-from labelwise.errors import InputError, printable
+from labelwise.errors import InputError, one_line, printable
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's, which newer versions of typer hold themselves
 STOPPED = 130
@@ -273,7 +273,7 @@ def main() -> None:
         typer.echo("Stopped. What was finished is kept: run the same command again to go on.", err=True)
         sys.exit(STOPPED)
     except InputError as error:
-        _stop(" ".join(str(error).split()))
+        _stop(one_line(error))
     except UnicodeEncodeError as error:  # from libraries that take file names as text only
         _stop(f"'{printable(error.object)[:500]}' holds what {error.encoding} cannot write; rename the file or folder")
     except BrokenPipeError:  # `labelwise results DIR | head`

@@ -7,7 +7,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -93,7 +93,7 @@ def write_onnx(trained: Trained, path: Path) -> None:
     import onnx
     from timm.layers import set_exportable
 
-    written = io.BytesIO()  # ONNX's own writer takes paths in UTF-8 alone
+    written: Any = io.BytesIO()  # paths are taken in UTF-8 alone; torch's types have forgotten open files
     size, crop = trained.input
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
