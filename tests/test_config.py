@@ -95,6 +95,7 @@ def test_canonical_text_does_not_depend_on_the_way_it_was_written() -> None:
         ("acquisition=many", "acquisition: input should be a valid number"),
         ("seeds", "write KEY=VALUE"),
         ("name=../escaped", "name: string should match pattern"),
+        ("data=nb\udce9", "broken YAML: special characters are not allowed"),
         ("data=2020-13-45", "broken YAML: month must be in 1..12"),
         ("arms=&a [*a]", "arms.0"),
         ("seeds=[99999999999999999999]", "less than 2147483648"),

@@ -305,7 +305,7 @@ def _yaml(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not valid YAML"
         raise InputError(f"{where}{place}: broken YAML: {problem}") from None
 
 

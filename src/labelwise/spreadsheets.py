@@ -6,7 +6,7 @@ import re
 from typing import TypeVar
 
 T = TypeVar("T")
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 """Cells that begin so are run as formulas by spreadsheets; with quotes before it, so that the guard can be undone."""
 
 
