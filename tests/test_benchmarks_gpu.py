@@ -169,3 +169,21 @@ def test_the_full_sizes_are_those_of_the_study() -> None:
 
     assert (FULL.count, FULL.lanes, FULL.singles) == (sharing.WIDTHS[0][1], sharing.PACKS, sharing.SINGLES)
     assert FULL.count in FULL.packs
+
+
+def test_a_part_counts_from_the_last_run_that_measured_it(tmp_path: Path) -> None:
+    first, second = made(tmp_path), made(tmp_path)
+    first.part("plain", 1, lambda bench: bench.rate("B0, plain", 700.0))
+    first.part("packed", 1, lambda bench: bench.rate("B0, packed", 1000.0))
+    second.only = ("plain", "other")
+    second.part("plain", 1, lambda bench: bench.rate("B0, plain", 800.0))
+    second.part("packed", 1, lambda _: pytest.fail("it was not asked for"))
+    second.part("another", 1000, lambda _: None)
+    text = page.write([first.found(), second.found(), {**first.found(), "rows": [], "kernels": []}])
+    assert "| B0, plain | 800 |" in text
+    assert "| B0, plain | 700 |" not in text
+    assert "| B0, packed | 1,000 |" in text
+    assert "| another | left out |" in text
+    missed = made(tmp_path, seconds=0)
+    missed.part("plain", 10, lambda _: None)
+    assert "| plain | left out |" not in page.write([first.found(), missed.found()])

@@ -54,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks-gpu"), help="folder for the page and figures")
     parser.add_argument("--only", choices=(*SECTIONS, "all"), default="all")
+    parser.add_argument("--part", action="append", default=[], help="only parts whose names hold these words; repeat")
     parser.add_argument("--seconds", type=float, default=300, help="time that it may take; the rest is left out")
     parser.add_argument("--data", type=Path, help="a folder with the real CIFAR-10, for the study")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes on the CPU: does all parts work?")
@@ -88,7 +89,7 @@ def measure(options: argparse.Namespace, started: float, folder: Path) -> int:
     if options.tiny:
         torch.set_num_threads(1)
     chosen = SECTIONS if options.only == "all" else (options.only,)
-    bench = Bench(options.out, TINY if options.tiny else FULL, folder, options.data)
+    bench = Bench(options.out, TINY if options.tiny else FULL, folder, options.data, only=tuple(options.part))
     total, ends = sum(SHARES[name] for name in chosen), started
     for name in chosen:
         ends += options.seconds * SHARES[name] / total

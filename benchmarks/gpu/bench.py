@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure or check. aim: at least this; good: whether that, or what a check asks, holds; None: nothing asked."""
+    """One figure or check. aim: at least this; good: whether that, or what a check asks, holds; None: nothing asked.
+
+    part: the part of its section that it belongs to.
+    """
 
     section: str
     what: str
@@ -36,11 +39,15 @@ class Row:
     aim: float | None = None
     good: bool | None = None
     note: str = ""
+    part: str = ""
 
 
 @dataclass
 class Bench:
-    """One run of the benchmark. figures: what later parts compare with; kernels: where a packed step's time goes."""
+    """One run of the benchmark. figures: what later parts compare with; kernels: where a packed step's time goes.
+
+    only: words, one of which the name of a part has to hold; empty: all parts.
+    """
 
     out: Path
     sizes: Sizes
@@ -49,7 +56,9 @@ class Bench:
     rows: list[Row] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
     kernels: list[dict[str, Any]] = field(default_factory=list)
+    only: tuple[str, ...] = ()
     section: str = ""
+    name: str = ""
     ends: float = 0.0
     started: float = field(default_factory=time.monotonic)
 
@@ -70,6 +79,9 @@ class Bench:
 
     def part(self, what: str, needs: float, work: Callable[[Bench], None]) -> None:
         """Do a part of about `needs` seconds where they are left. Whatever goes wrong in it is a row."""
+        if self.only and not any(words in what for words in self.only):
+            return
+        self.name = what
         if self.left < needs:
             note = f"takes about {needs:.0f} s, {max(0.0, self.left):.0f} s were left"
             self._add(Row(self.section, what, "left out", note=note))
@@ -127,6 +139,7 @@ class Bench:
         (self.out / "benchmarks-gpu.md").write_text(page.write([self.found()]))
 
     def _add(self, row: Row) -> None:
+        row = replace(row, part=self.name)
         self.rows.append(row)
         print(page.line(row), flush=True)
 

@@ -62,7 +62,7 @@ def kernels_table(kernels: list[dict[str, Any]]) -> str:
 
 
 def write(runs: list[dict[str, Any]]) -> str:
-    """Return the whole page. runs: what each run of the benchmark wrote; of a section, the last run's counts."""
+    """Return the whole page. runs: what each run wrote; of each part, the last run that measured it counts."""
     parts = [_section(name, title, runs) for name, title in TITLES.items()]
     found = "\n\n".join(part for part in parts if part) or NOT_YET
     return TEXT.read_text().replace("<FOUND>", found)
@@ -72,16 +72,24 @@ def _section(name: str, title: str, runs: list[dict[str, Any]]) -> str:
     with_rows = [run for run in runs if any(row["section"] == name for row in run["rows"])]
     if not with_rows:
         return ""
-    run = with_rows[-1]
-    rows = [_Row(row) for row in run["rows"] if row["section"] == name]
-    said = run["machine"]
-    versions = ", ".join(
-        f"{key} {said[key]}" for key in ("python", "torch", "cuda", "timm", "labelwise") if key in said
-    )
-    parts = [f"## {title}", f"{said['day']}; {said['card']}; {versions}.", table(rows)]
-    if name == "speed" and run["kernels"]:
-        parts += ["Where the time of one packed step goes:", kernels_table(run["kernels"])]
+    rows: dict[str, list[_Row]] = {}  # of each part
+    for run in with_rows:
+        found: dict[str, list[_Row]] = {}
+        for row in map(_Row, (row for row in run["rows"] if row["section"] == name)):
+            found.setdefault(row.part, []).append(row)
+        rows |= {part: new for part, new in found.items() if part not in rows or not new[0].lacks}
+    said = list(dict.fromkeys(_machine(run["machine"]) for run in with_rows))
+    parts = [f"## {title}", "\n".join(said), table([row for part in rows.values() for row in part])]
+    kernels = [run["kernels"] for run in with_rows if run["kernels"]]
+    if name == "speed" and kernels:
+        parts += ["Where the time of one packed step goes:", kernels_table(kernels[-1])]
     return "\n\n".join(parts)
+
+
+def _machine(said: dict[str, str]) -> str:
+    """Return the day, the card and the versions of a run."""
+    versions = [f"{key} {said[key]}" for key in ("python", "torch", "cuda", "timm", "labelwise") if key in said]
+    return f"{said['day']}; {said['card']}; {', '.join(versions)}."
 
 
 class _Row:
@@ -89,6 +97,11 @@ class _Row:
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.__dict__.update(values)
+
+    @property
+    def lacks(self) -> bool:
+        """Return whether it stands for a part that was not measured."""
+        return self.__dict__["value"] in ("failed", "left out")
 
 
 def draw(found: dict[str, Any], out: Path) -> None:

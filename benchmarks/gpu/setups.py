@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -172,6 +173,11 @@ def setup(
         {"backbone": name or sizes.backbone, "weights": "scratch", "lr": LR, "batch": sizes.batch, "patience": FOREVER}
     )
     return Setup(model, source, recipe, labels)
+
+
+def in_float32(made: Setup) -> Setup:
+    """Return the same setup, of a backbone that computes in float32 on a GPU too."""
+    return replace(made, source=replace(made.source, precision=lambda _device: nullcontext()))
 
 
 def packs(made: Setup, count: int, way: Way | None = None) -> Models:

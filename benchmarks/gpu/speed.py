@@ -45,7 +45,8 @@ def plainly(bench: Bench, made: Setup) -> float:
     pixels = made.source.kept if made.source.kept is not None else torch.from_numpy(made.source.pixels)
     labels, batch = torch.from_numpy(made.labels).to(pixels.device), made.recipe.batch
     model = torch.nn.Sequential(made.model.backbone, made.model.head)
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False):
+    # without cuDNN's search for the fastest: for depthwise convolutions it takes most of a minute
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False):
         step = plain.step(model, pixels, labels, batch, bench.device)
         for _ in range(3):
             step()

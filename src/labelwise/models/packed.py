@@ -219,7 +219,7 @@ def _differences(single: Any, made: Pack, example: torch.Tensor, mode: str = "tr
     for model in (0, last):
         alone = copy.deepcopy(single).train(mode == "train")
         alone.load_state_dict({**alone.state_dict(), **states[model]})
-        expected = alone(images[model])
+        expected = alone.head(alone.backbone(images[model]))  # not by `alone`, which rounds to bfloat16 on a GPU
         wanted = torch.autograd.grad(_some_loss(expected[None]), list(alone.parameters()), allow_unused=True)
         outputs = max(outputs, _far(expected, logits[model], expected))
         whole = torch.cat([value.flatten() for value in wanted if value is not None])
