@@ -128,7 +128,7 @@ def test_ctrl_c_before_the_first_round_is_one_line_too(tmp_path: Path) -> None:
     script = (
         "import os, signal, threading, time\n"
         "from labelwise import cli, config\n"
-        "config.load_study = lambda *_: os.kill(os.getpid(), signal.SIGINT) or time.sleep(5)\n"
+        "study_file.load_study = lambda *_: os.kill(os.getpid(), signal.SIGINT) or time.sleep(5)\n"
         "cli.main()"
     )
     command = [sys.executable, "-c", script, "run", "studies/digits.yaml", "--out", str(tmp_path / "b")]

@@ -51,8 +51,8 @@ def test_three_to_five_lines() -> None:
         "Images: 500x100, RGB 109; the centre crop leaves out 80% of an image on average, 80% at most "
         "(resize: pad or stretch keep all)",
         "Not used: unreadable images: 1; files of other kinds (.txt): 3",
-        "Look at: 2 test images look like images of the pool (1 are equal to one); fewer than 10 images in the pool: dog; "
-        "no images in the test set: dog",
+        "Look at: 2 test images look like images of the pool (1 are equal to one); fewer than 10 images in the pool: "
+        "dog; no images in the test set: dog",
     ]
     assert "crop" not in "".join(seen(resize="pad").lines())
     assert len(seen(sizes=None, modes={}).lines()) == 3

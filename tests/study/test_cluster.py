@@ -18,7 +18,8 @@ import pytest
 
 import fake
 from labelwise.analysis.results import rounds
-from labelwise.config import Study, load_study
+from labelwise.config import Study
+from labelwise.study_file import load_study
 from labelwise.data.images import from_array, unseen
 from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError

@@ -21,7 +21,8 @@ from PIL import Image
 
 import fake
 from labelwise.analysis.results import rounds
-from labelwise.config import Study, load_study
+from labelwise.config import Study
+from labelwise.study_file import load_study
 from labelwise.errors import InputError
 from labelwise.records import reading
 from labelwise.study import workers

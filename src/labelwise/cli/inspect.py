@@ -26,8 +26,8 @@ def inspect(
     """Say what was read of a data set: splits, classes, sizes, what is unreadable and what is not used."""
     from labelwise.cli.progress import progress_listener
     from labelwise.cli.tables import print_rows
-    from labelwise.config import study_of
     from labelwise.data.sources import open_dataset
+    from labelwise.study_file import study_of
 
     study = study_of(data, set_ or [])
     with progress_listener() as listener:

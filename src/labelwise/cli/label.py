@@ -8,14 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from labelwise.cli.options import PASSWORD, AllowRemote
+from labelwise.cli.options import PASSWORD, AllowRemote, names_of
 from labelwise.errors import InputError
 
 
 def label(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the images; it is only read.")],
     classes: Annotated[
-        str, typer.Option("--classes", metavar="a,b,c", help="The classes; more can be added on the page.")
+        str,
+        typer.Option(
+            "--classes", metavar="a,b,c", help="The classes, with quotes around a comma; more can be added on the page."
+        ),
     ] = "",
     budget: Annotated[
         int | None,
@@ -53,7 +56,7 @@ def label(
 ) -> None:  # fmt: skip
     """Label a folder of images on a page in the browser; the next ones are picked as you go."""
     allow_remote, password = remote_access(allow_remote)
-    names = [name.strip() for name in classes.split(",") if name.strip()]
+    names = names_of(classes, "--classes")
     if suggest:
         _check_suggest(suggest, names)
     changes = _changes(budget, strategy, suggest, overlap, backbone, weights, seed)

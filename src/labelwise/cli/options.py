@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from enum import StrEnum
 from typing import Annotated
 
 import typer
+
+from labelwise.errors import InputError
 
 
 class Format(StrEnum):
@@ -26,3 +29,12 @@ AllowRemote = Annotated[
         help=f"Let others in at this machine's name or address; the password is taken from {PASSWORD}.",
     ),
 ]
+
+
+def names_of(text: str, option: str) -> list[str]:
+    """Return the names in a comma list, by the rules of CSV: quotes keep a comma in a name. Errors: InputError."""
+    try:
+        rows = list(csv.reader([text], strict=True, skipinitialspace=True))
+    except csv.Error as error:
+        raise InputError(f"{option}: {error}; quote a name that holds a comma: '\"red, ripe\",green'") from None
+    return [name.strip() for row in rows for name in row if name.strip()]

@@ -93,10 +93,14 @@ class Seen:
 
     def lines(self) -> list[str]:
         """Return three to five lines that say what was read."""
-        return [line for line in (self._data(), self._classes(), self._images(), self._passed_over(), self._look()) if line]
+        return [
+            line for line in (self._data(), self._classes(), self._images(), self._passed_over(), self._look()) if line
+        ]
 
     def _data(self) -> str:
-        return f"Data: {self.kind or 'source'}, {self.source}: pool {self.pool:,}, test set {self.test:,} ({self.split})"
+        return (
+            f"Data: {self.kind or 'source'}, {self.source}: pool {self.pool:,}, test set {self.test:,} ({self.split})"
+        )
 
     def _classes(self) -> str:
         counts = [found.pool for found in self.classes]

@@ -20,7 +20,7 @@ from labelwise.errors import InputError
 from labelwise.labelling.exchange import FORMATS, Job, export
 from labelwise.labelling.exchange.folders import CLASSES, Names, safe_name
 from labelwise.labelling.exchange.pictures import clean
-from labelwise.labelling.exchange.sheet import COLUMNS, guarded, unguarded
+from labelwise.labelling.exchange.sheet import COLUMNS
 from labelwise.labelling.exchange.trained import Trained, training_labels
 from labelwise.labelling.store import Image as Stored
 from pictures import encoded, picture
@@ -130,13 +130,6 @@ def test_csv_has_a_row_an_answer_and_predictions_for_the_rest(tmp_path: Path) ->
     assert 0 < float(of["g.bmp"][1]["probability"]) <= 1
     assert not any(cell[:1] in "=+-@\t\r" for row in rows for cell in row.values() if cell)
     assert "11 answers of people, 2 predictions" in note
-
-
-@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", "\tx", "\rx", "'=1", "''+", "'", "'tis", "a=b", "", "x"])
-def test_the_formula_guard_is_undone(cell: str) -> None:
-    assert unguarded(guarded(cell)) == cell
-    assert not guarded(cell).startswith(("=", "+", "-", "@", "\t", "\r"))
-    assert guarded(cell) == cell or cell.lstrip("'")[0] in "=+-@\t\r"
 
 
 def test_folders_hold_clean_copies_by_side_and_class(tmp_path: Path) -> None:

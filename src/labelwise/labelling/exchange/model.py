@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -92,6 +93,7 @@ def write_onnx(trained: Trained, path: Path) -> None:
     import onnx
     from timm.layers import set_exportable
 
+    written: Any = io.BytesIO()  # paths are taken in UTF-8 alone; torch's types have forgotten open files
     size, crop = trained.input
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -99,15 +101,15 @@ def write_onnx(trained: Trained, path: Path) -> None:
         with torch.inference_mode(), warnings.catch_warnings(), set_exportable(True):
             warnings.simplefilter("ignore")  # of the exporter on sizes that are fixed here
             torch.onnx.export(
-                whole(trained), (torch.zeros(1, 3, size, size),), str(path), dynamo=False, opset_version=OPSET,
+                whole(trained), (torch.zeros(1, 3, size, size),), written, dynamo=False, opset_version=OPSET,
                 input_names=["pixels"], output_names=["probabilities"],
                 dynamic_axes={"pixels": {0: "n"}, "probabilities": {0: "n"}},
             )  # fmt: skip
-        model = onnx.load(str(path))
+        model = onnx.load_from_string(written.getvalue())
         about = {"classes": json.dumps(list(trained.classes)), "size": str(size), "crop": str(crop)}
         onnx.helper.set_model_props(model, {**about, "backbone": trained.learner.backbone, "resize": "bicubic"})
         onnx.checker.check_model(model)
-        onnx.save(model, str(path))
+        path.write_bytes(model.SerializeToString())
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"the backbone {trained.learner.backbone} cannot be written as ONNX: {reason}") from None
