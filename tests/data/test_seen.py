@@ -40,13 +40,13 @@ def test_counts() -> None:
 def test_three_to_five_lines() -> None:
     plain = seen(classes=(ClassSeen("cat", 80, 20), ClassSeen("dog", 80, 20)), sizes=sizes_of(np.array([[32, 32]] * 4)))
     assert plain.lines() == [
-        "Data: folder, photos: pool 160, test set 40 (20 % set apart)",
+        "Data: photos (folder): pool 160, test set 40 (20 % set apart)",
         "2 classes (cat, dog), 80 images each in the pool",
         "Images: 32x32, RGB 109",
     ]
     odd = seen(unused={"files of other kinds (.txt)": 3}, unreadable={"a.png": "truncated"}, alike=2, equal=1, groups=4)
     assert odd.lines() == [
-        "Data: folder, photos: pool 89, test set 20 (20 % set apart)",
+        "Data: photos (folder): pool 89, test set 20 (20 % set apart)",
         "2 classes (cat, dog), 9 to 80 images in the pool; 4 groups, each on one side",
         "Images: 500x100, RGB 109; the centre crop leaves out 80% of an image on average, 80% at most "
         "(resize: pad or stretch keep all)",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from labelwise.arrays import Indices, Labels
 from labelwise.config import Study, digest
 from labelwise.data.images import ImageSet, Inspection, Progress, from_array, from_blobs
+from labelwise.data.seen import Seen
 from labelwise.data.splits import groups_of, set_apart
 from labelwise.errors import InputError, printable
 
@@ -57,7 +58,7 @@ class Dataset:
     test: Indices
     fingerprint: str
     notes: tuple[str, ...] = field(default=())
-    seen: Seen | None = None
+    seen: Seen = field(default_factory=Seen)
 
 
 def build(listing: Listing, study: Study, progress: Progress) -> Dataset:

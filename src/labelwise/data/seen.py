@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ class ClassSeen:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes in pixels, (width, height): of the fewest and the most pixels and the commonest; different: how many there are.
+    """Sizes in pixels, (width, height), of the fewest and the most pixels and the commonest; different: their number.
 
     lost, most_lost: the share of an image that a square cut from its centre leaves out, on average and at most.
     """
@@ -51,18 +51,18 @@ class Seen:
     (these among them); notes: what else is to be known.
     """
 
-    source: str
-    kind: str
-    split: str
-    classes: tuple[ClassSeen, ...]
-    groups: int
-    unreadable: Mapping[str, str]
-    unused: Mapping[str, int]
-    sizes: Sizes | None
-    modes: Mapping[str, int]
-    equal: int
-    alike: int
-    resize: str
+    source: str = ""
+    kind: str = ""
+    split: str = ""
+    classes: tuple[ClassSeen, ...] = ()
+    groups: int = 0
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    unused: Mapping[str, int] = field(default_factory=dict)
+    sizes: Sizes | None = None
+    modes: Mapping[str, int] = field(default_factory=dict)
+    equal: int = 0
+    alike: int = 0
+    resize: str = "crop"
     notes: tuple[str, ...] = ()
 
     @property
@@ -93,9 +93,8 @@ class Seen:
 
     def lines(self) -> list[str]:
         """Return three to five lines that say what was read."""
-        return [
-            line for line in (self._data(), self._classes(), self._images(), self._passed_over(), self._look()) if line
-        ]
+        lines = self._data(), self._classes(), self._images(), self._passed_over(), self._look()
+        return [line for line in lines if line]
 
     def _data(self) -> str:
         return (
