@@ -97,9 +97,8 @@ class Seen:
         return [line for line in lines if line]
 
     def _data(self) -> str:
-        return (
-            f"Data: {self.kind or 'source'}, {self.source}: pool {self.pool:,}, test set {self.test:,} ({self.split})"
-        )
+        sides = f"pool {self.pool:,}, test set {self.test:,} ({self.split})"
+        return f"Data: {self.source}{f' ({self.kind})' if self.kind else ''}: {sides}"
 
     def _classes(self) -> str:
         counts = [found.pool for found in self.classes]
