@@ -276,6 +276,16 @@ def load_study(path: Path, overrides: Iterable[str] = (), data: str | None = Non
     values = _yaml(text, str(path))
     if not isinstance(values, dict):
         raise InputError(f"{path}: a study is a list of `key: value` lines, not {type(values).__name__}")
+    return _checked(values, overrides, data, str(path))
+
+
+def study_of(data: str, overrides: Iterable[str] = ()) -> Study:
+    """Return the study of defaults on this data, with `KEY=VALUE` overrides. Errors: as load_study."""
+    return _checked({}, list(overrides), data, "the study")
+
+
+def _checked(values: dict[str, Any], overrides: list[str], data: str | None, path: str) -> Study:
+    """Apply overrides and check everything. path: what to call the place of the other values."""
     for item in overrides:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
@@ -290,13 +300,13 @@ def load_study(path: Path, overrides: Iterable[str] = (), data: str | None = Non
         raise InputError(f"{_given_in(first['loc'], overrides, path)}: {_explain(first)}") from None
 
 
-def _given_in(where: tuple[int | str, ...], overrides: Iterable[str], path: Path) -> str:
+def _given_in(where: tuple[int | str, ...], overrides: Iterable[str], path: str) -> str:
     """Return who gave the value at `where`: the file, or an override in its place."""
     for item in reversed(list(overrides)):  # the last one holds
         key = item.partition("=")[0].strip().split(".")
         if key == [str(part) for part in where[: len(key)]]:
             return f"--set {item}"
-    return str(path)
+    return path
 
 
 class _UniqueKeys(yaml.SafeLoader):
