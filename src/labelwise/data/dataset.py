@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwise.arrays import Indices, Labels
+from labelwise.arrays import Floats, Indices, Labels
 from labelwise.config import Study, digest
-from labelwise.data.images import ImageSet, Inspection, Progress, from_array, from_blobs
-from labelwise.data.splits import groups_of, set_apart
+from labelwise.data.images import ImageSet, Inspection, Progress, from_array, from_blobs, names_alone
+from labelwise.data.splits import groups_by, groups_of, set_apart
+from labelwise.data.vectors import Vectors
 from labelwise.errors import InputError, printable
 
 
@@ -22,7 +23,8 @@ class Listing:
 
     classes: declared by the source, K names; labels: (N,) 0..K-1; test: (N,) bool, or None without a test split;
     groups: (N,) ids of scenes that belong together, or None; names: what to call each image;
-    pixels: (N, H, W, 3) uint8, or blob(i) -> encoded bytes with `key` that stands for their content;
+    pixels: (N, H, W, 3) uint8, or blob(i) -> encoded bytes with `key` that stands for their content, or vectors: the
+    features of data without images;
     kind: what kind of source it is, in words; unused: what lies there and is not used, in words -> how many;
     notes: what the reader of a report must know about the data.
     """
@@ -36,6 +38,7 @@ class Listing:
     pixels: NDArray[np.uint8] | None = None
     blob: Callable[[int], bytes] | None = None
     key: str = ""
+    vectors: Vectors | None = None
     kind: str = ""
     unused: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -46,7 +49,8 @@ class Dataset:
     """N labelled images; dataset indices are row numbers 0..N-1 over pool and test together.
 
     labels: (N,) 0..K-1; pool: (P,) and test: (T,) dataset indices, sorted, disjoint; fingerprint: stands for the
-    images, labels, class names and the split.
+    images, labels, class names and the split; features: (N, D) embeddings that were made elsewhere, mapped, or None;
+    groups: (N,) as the source declares them, "" for none, or None.
     """
 
     source: str
@@ -57,6 +61,8 @@ class Dataset:
     test: Indices
     fingerprint: str
     notes: tuple[str, ...] = field(default=())
+    features: Floats | None = None
+    groups: Sequence[str] | None = None
 
 
 def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
@@ -68,7 +74,9 @@ def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
     if not len(listing.names):
         raise InputError(f"{listing.source}: no images found; formats read are JPEG, PNG, WebP, BMP, GIF, TIFF, PPM")
     names = [printable(name) for name in listing.names]
-    if listing.pixels is not None:
+    if listing.vectors is not None:
+        images, found = names_alone(names, listing.vectors.fingerprint)
+    elif listing.pixels is not None:
         images, found = from_array(listing.pixels, names, looks=listing.test is None)
     else:
         assert listing.blob is not None
@@ -92,6 +100,7 @@ def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
     return Dataset(
         printable(listing.source), listing.classes, images, labels,
         np.flatnonzero(~is_test), np.flatnonzero(is_test), fingerprint, tuple(map(printable, notes)),
+        None if listing.vectors is None else listing.vectors.values, _groups(listing, found),
     )  # fmt: skip
 
 
@@ -109,18 +118,28 @@ def _left_out(source: str, names: Sequence[str], found: Inspection, skip: bool) 
     return (f"{len(bad)} unreadable images left out: {shown}",)
 
 
+def _groups(listing: Listing, found: Inspection) -> Sequence[str] | None:
+    """Return the declared groups of the readable images."""
+    if listing.groups is None or len(found.readable) == len(listing.groups):
+        return listing.groups
+    return [listing.groups[i] for i in found.readable]
+
+
 def _set_apart(listing: Listing, labels: Labels, found: Inspection, share: float) -> tuple[NDArray[np.bool_], str]:
     """Return (N,) bool, which images are the test set, and a note that says so."""
     if share >= 1:
         raise InputError("test_share: 100 % leaves nothing to learn from; the default is 20%")
-    assert found.looks is not None
-    groups = None if listing.groups is None else [listing.groups[i] for i in found.readable]
-    ids = groups_of(groups, found.looks)
+    groups = _groups(listing, found)
+    if listing.vectors is not None:
+        ids, alike = groups_by(groups, listing.vectors.equal, len(labels)), "equal rows"
+    else:
+        assert found.looks is not None
+        ids, alike = groups_of(groups, found.looks), "near-duplicates"
     is_test = set_apart(labels, ids, share)
     grouped = int((np.bincount(ids)[ids] > 1).sum())
     return is_test, (
         f"no test split in the source: {is_test.sum():,} of {len(labels):,} images set apart, stratified, whole groups "
-        f"together ({grouped:,} images are in groups: scenes or near-duplicates)"
+        f"together ({grouped:,} images are in groups: scenes or {alike})"
     )
 
 

@@ -41,7 +41,7 @@ class ImageSet:
     """N images. `pixels` is (N, H, W, 3) uint8 where they are small and equal in size, else None.
 
     names: what to call each image in messages and reports; fingerprint: stands for the content of all of them;
-    small: no side is above 128 pixels.
+    small: no side is above 128 pixels; there: False where these are names alone, of data without images.
     """
 
     names: Sequence[str]
@@ -50,6 +50,7 @@ class ImageSet:
     pixels: NDArray[np.uint8] | None
     blob: Callable[[int], bytes] | None
     max_pixels: int
+    there: bool = True
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,11 +75,18 @@ class ImageSet:
         return self._read(index, lambda blob: to_square(decode(blob, self.max_pixels), size, crop))
 
     def _read(self, index: int, use: Callable[[bytes], T]) -> T:
+        if not self.there:
+            raise InputError(f"{self.names[index]}: the data are features without images, and an image is needed here")
         assert self.blob is not None
         try:
             return use(self.blob(index))
         except (UnreadableImageError, OSError) as error:
             raise InputError(f"{self.names[index]} was changed or removed since it was read first: {error}") from None
+
+
+def names_alone(names: Sequence[str], fingerprint: str) -> tuple[ImageSet, Inspection]:
+    """Return what stands for the images of data that have none. fingerprint: of what is there in their place."""
+    return ImageSet(names, fingerprint, False, None, None, 0, there=False), Inspection(None, np.arange(len(names)), {})
 
 
 @dataclass(frozen=True)

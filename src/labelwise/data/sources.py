@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from labelwise.config import Study
-from labelwise.data import cifar, folders, tables
+from labelwise.data import cifar, features, folders, tables
 from labelwise.data.dataset import Dataset, Listing, build
 from labelwise.data.images import Progress
 from labelwise.errors import InputError, nearest, printable
@@ -56,6 +56,8 @@ SOURCES: tuple[Source, ...] = (
            lambda data: data.startswith("hub:"), lambda study: tables.from_hub(study.data.removeprefix("hub:"), study)),
     Source("cifar-10-batches-py", "a folder with CIFAR-10's official Python files",
            lambda data: cifar.batches_folder(_folder(data)) is not None, lambda study: cifar.load(_folder(study.data))),
+    Source("features", "an .npz or Parquet file with embeddings (N, D) and labels, without images",
+           lambda data: features.recognises(_folder(data)), lambda study: features.load(_folder(study.data), study)),
     Source("Parquet", "a Parquet file, or a folder of them (train*.parquet, test*.parquet), with an image and a label",
            lambda data: bool(tables.parquet_files(_folder(data))), lambda study: tables.from_parquet(_folder(study.data), study)),
     Source("CSV", "a CSV file with the columns path,label[,group]; paths are relative to the file",
@@ -84,9 +86,10 @@ def _open(study: Study, progress: Progress) -> Dataset:
         raise InputError("data: nothing is named; give a source's name, hub:owner/name or a path")
     for source in SOURCES:
         if source.recognises(study.data):
-            return build(source.load(study), study, progress)
+            dataset = build(source.load(study), study, progress)
+            return features.with_features(dataset, study, progress) if study.features else dataset
     if _folder(study.data).exists():
-        raise InputError(f"data: {study.data} is no folder, .csv or .parquet file; give one of these")
+        raise InputError(f"data: {study.data} is no folder, .csv, .parquet or .npz file; give one of these")
     if any(mark in study.data for mark in "/\\."):
         raise InputError(f"data: there is no file or folder {study.data}; hub sets are written hub:owner/name")
     names = [source.name for source in SOURCES[:2]]

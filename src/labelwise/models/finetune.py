@@ -190,7 +190,7 @@ def build(dataset: Dataset, study: Study, progress: Progress) -> FineTune:
         sharing = share(model, source, recipe, example)
         scorer = Scorer(model, source) if device.type == "cuda" else None
     used = _used(backbone, recipe, pixels, sharing)
-    settings = canonical(recipe.model_dump(mode="json", exclude={"penalty"}))  # which is a probe's
+    settings = canonical(recipe.model_dump(mode="json", exclude={"penalty", "estimator", "options"}))  # of others
     made_with = [f"{name} {version(name)}" for name in ("torch", "timm")]
     made_with += [used[name] for name in ("precision", "card", "fits") if name in used]
     key = digest("finetune", PROTOCOL, dataset.fingerprint, backbone.fingerprint, str(device), settings,

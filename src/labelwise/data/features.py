@@ -1,0 +1,350 @@
+"""People's own features: embeddings that were made elsewhere, with labels as a source, or joined to images by path.
+
+A file holds `embeddings` (N, D) and, a value a row, labels, names, groups and a split. NumPy's .npz has an array each; a
+Parquet file has a column each, with lists of numbers as embeddings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.arrays import Indices
+from labelwise.config import Study, digest
+from labelwise.data import vectors
+from labelwise.data.dataset import Dataset, Listing
+from labelwise.data.images import Progress, unseen
+from labelwise.data.labels import distinct, finder, numbered, read_labels
+from labelwise.data.sides import choose
+from labelwise.data.vectors import Vectors
+from labelwise.errors import InputError, nearest
+
+EMBEDDINGS = ("embeddings", "embedding")
+NAMES = ("path", "names", "name")
+LABELS = ("label", "labels", "class", "target", "y")
+GROUPS = ("group", "groups")
+SPLITS = ("split", "splits")
+CLASSES = "classes"
+"""The array of an .npz that names the classes, in their order; of a Parquet file, a list in its metadata."""
+METADATA = b"labelwise"
+SUFFIXES = (".npz", ".parquet")
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """A file of features. embeddings: the name of their column; columns: names of the others; classes: declared names;
+
+    values(name) -> (n,) values of a column; open(progress) -> the embeddings.
+    """
+
+    path: Path
+    embeddings: str
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    values: Callable[[str], list[Any]]
+    open: Callable[[Progress], Vectors]
+
+    def column(self, role: str, known: Sequence[str], given: str = "") -> str:
+        """Return the column of a role: the given one, else the only one of a known name, else "". Errors: InputError."""
+        if given:
+            if given not in self.columns:
+                raise InputError(f"{self.path}: no column '{given}' (columns.{role}){nearest(given, self.columns)}")
+            return given
+        found = [name for name in self.columns if name.lower() in known]
+        if len(found) > 1:
+            raise InputError(
+                f"{self.path}: {' and '.join(map(repr, found))} could each be the {role}; name it, such as "
+                f"--set columns.{role}={found[0]}"
+            )
+        return found[0] if found else ""
+
+    def texts(self, name: str) -> list[str]:
+        """Return a column as text, "" where it says nothing."""
+        return ["" if value is None else str(value) for value in self.values(name)]
+
+
+def recognises(path: Path) -> bool:
+    """Return whether a file holds features: an .npz, or a Parquet file with embeddings and no image."""
+    if path.suffix.lower() == ".npz":
+        return not path.is_dir()
+    if path.suffix.lower() != ".parquet" or not path.is_file():
+        return False
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, ValueError):  # the source of Parquet files says what is wrong
+        return False
+    image = any(
+        pa.types.is_struct(field.type) or pa.types.is_binary(field.type) or field.name in ("image", "img")
+        for field in schema
+    )
+    return not image and any(field.name in EMBEDDINGS and pa.types.is_nested(field.type) for field in schema)
+
+
+def open_file(name: str) -> FeatureFile:
+    """Open a file of features; its embeddings are not read yet. Errors: InputError."""
+    path = Path(os.path.expanduser(name))
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: not a file of features; give one of {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file{' (it is a folder)' if path.is_dir() else ''}; check the path")
+    with _readable(path):
+        return (_npz if path.suffix.lower() == ".npz" else _parquet)(path)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say what is wrong with a file in one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, BrokenPipeError):  # from drawing the progress
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: cannot be read: {reason}; make it again") from None
+
+
+def _npz(path: Path) -> FeatureFile:
+    with np.load(path, allow_pickle=False) as archive:
+        if isinstance(archive, np.ndarray):
+            raise InputError(f"{path}: a single array; save named ones: np.savez(path, embeddings=..., labels=...)")
+        names = tuple(archive.files)
+
+    def values(name: str) -> list[Any]:
+        with _readable(path), np.load(path, allow_pickle=False) as archive:
+            try:
+                array = archive[name]
+            except ValueError as error:
+                if "pickle" not in str(error):
+                    raise
+                raise InputError(
+                    f"{path}: {name} holds Python objects (a pickle), which are never read; save text as "
+                    f"np.array({name}, dtype=str)"
+                ) from None
+        if array.ndim != 1:
+            raise InputError(f"{path}: {name} has shape {array.shape}; one value a row is needed")
+        return _plain(array)
+
+    embeddings = _embeddings(path, names)
+    classes = tuple(map(str, values(CLASSES))) if CLASSES in names else ()
+    columns = tuple(name for name in names if name not in (embeddings, CLASSES))
+    return FeatureFile(
+        path, embeddings, columns, classes, values, lambda progress: vectors.from_npz(path, embeddings, progress)
+    )
+
+
+def _plain(array: NDArray[Any]) -> list[Any]:
+    values: list[Any] = array.tolist()
+    if array.dtype.kind == "S":
+        return [value.decode() for value in values]
+    return values
+
+
+def _parquet(path: Path) -> FeatureFile:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(path)
+    embeddings = _embeddings(path, schema.names)
+    nested = {field.name for field in schema if pa.types.is_nested(field.type)}
+    if embeddings not in nested:
+        raise InputError(f"{path}: {embeddings} holds {schema.field(embeddings).type}; a list of numbers a row is needed")
+
+    def values(name: str) -> list[Any]:
+        with _readable(path):
+            found: list[Any] = pq.read_table(path, columns=[name]).column(0).to_pylist()
+        return found
+
+    columns = tuple(name for name in schema.names if name not in nested)
+    return FeatureFile(
+        path, embeddings, columns, _declared(schema.metadata or {}), values,
+        lambda progress: vectors.from_parquet(path, embeddings, progress),
+    )  # fmt: skip
+
+
+def _declared(metadata: dict[bytes, bytes]) -> tuple[str, ...]:
+    """Return the class names in a Parquet file's metadata: our own, or those of the library `datasets`."""
+    try:
+        own = json.loads(metadata.get(METADATA, b"{}")).get(CLASSES, ())
+        if own:
+            return tuple(map(str, own))
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        return next((tuple(map(str, features[name]["names"])) for name in LABELS if "names" in features.get(name, ())), ())
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return ()
+
+
+def _embeddings(path: Path, names: Sequence[str]) -> str:
+    found = [name for name in names if name in EMBEDDINGS]
+    if len(found) == 1:
+        return found[0]
+    has = ", ".join(names[:20]) or "nothing"
+    raise InputError(
+        f"{path}: both embeddings and embedding are there; keep one" if found else
+        f"{path}: no embeddings (N, D); it has {has}: name them embeddings"
+    )  # fmt: skip
+
+
+def load(path: Path, study: Study) -> Listing:
+    """List a file of features with labels: a source of its own, without images. Errors: InputError."""
+    file = open_file(str(path))
+    named = study.columns
+    roles = {
+        "label": file.column("label", LABELS, named.label), "image": file.column("image", NAMES, named.image),
+        "group": file.column("group", GROUPS, named.group), "split": file.column("split", SPLITS, named.split),
+    }  # fmt: skip
+    if not roles["label"]:
+        has = ", ".join((file.embeddings, *file.columns))
+        raise InputError(f"{path}: no labels (looked for {', '.join(LABELS)}); it has {has}: add a label a row")
+    with _readable(path):
+        found = file.open(unseen)
+    rows = len(found.values)
+    columns = {role: file.values(name) for role, name in roles.items() if name and role != "label"}
+    labels = file.values(roles["label"])
+    _check_lengths(file, rows, {roles[role]: values for role, values in {**columns, "label": labels}.items()})
+    names = _names(file, columns.get("image"), rows)
+    classes = _classes(file, labels, names, named.minus_one)
+    keep, test, notes, unused = classes.labels >= 0, None, classes.notes, {}
+    if left_out := int((~keep).sum()):
+        unused["rows without a label (-1)"] = left_out
+    if "split" in columns:
+        keep, test, more, dropped = _sides(file, columns["split"], study, keep)
+        notes, unused = (*notes, *more), {**unused, **dropped}
+    elif not isinstance(study.split, str):
+        raise InputError(f"{path}: split: names sides, and the file has no column split; add one, or leave split: out")
+    if others := [name for name in file.columns if name not in roles.values()]:
+        unused[f"columns ({', '.join(others[:10])}{', ...' if len(others) > 10 else ''})"] = len(others)
+    kept = np.flatnonzero(keep)
+    groups = ["" if value is None else str(value) for value in columns["group"]] if "group" in columns else None
+    found = found.part(kept)
+    if test is not None:
+        test = test[kept]
+        notes = (*notes, *_overlap(found, test))
+    return Listing(
+        str(path), classes.names, classes.labels[kept], _taken(names, kept), test,
+        None if groups is None else _taken(groups, kept), vectors=found, kind="features without images",
+        unused=unused, notes=(*notes, *found.notes, "the data are features, without images"),
+    )  # fmt: skip
+
+
+def _taken(values: Sequence[str], kept: Indices) -> Sequence[str]:
+    return values if len(kept) == len(values) else [values[i] for i in kept.tolist()]
+
+
+def _check_lengths(file: FeatureFile, rows: int, columns: dict[str, list[Any]]) -> None:
+    for name, values in columns.items():
+        if len(values) != rows:
+            raise InputError(
+                f"{file.path}: {name} has {len(values):,} values and {file.embeddings} has {rows:,} rows; one a row is "
+                "needed"
+            )
+
+
+def _names(file: FeatureFile, values: list[Any] | None, rows: int) -> list[str]:
+    """Return what to call each row. Errors: InputError for names that are missing or stand there twice."""
+    if values is None:
+        return [f"row {i}" for i in range(rows)]
+    names = ["" if value is None else str(value) for value in values]
+    if missing := sum(not name for name in names):
+        raise InputError(f"{file.path}: {missing:,} of {rows:,} rows have no name; name all of them, or none")
+    if len(set(names)) < rows:
+        once: set[str] = set()
+        twice = [name for name in names if name in once or once.add(name)]  # type: ignore[func-returns-value]
+        shown = ", ".join(twice[:3]) + (", ..." if len(twice) > 3 else "")
+        raise InputError(f"{file.path}: {len(twice):,} rows have the name of another one: {shown}; give each its own")
+    return names
+
+
+def _classes(file: FeatureFile, labels: list[Any], names: Sequence[str], minus_one: str) -> Any:
+    """Return the classes of the rows: text, whole numbers that are names, or places in the declared names."""
+    found, codes = distinct(labels)
+    declared = file.classes or None
+    text = any(isinstance(value, str) for value in found)
+    if declared and len(set(declared)) < len(declared):
+        raise InputError(f"{file.path}: a name stands twice in {CLASSES}; give each class its own")
+    if declared and (text or numbered(declared)):  # a number is a name where names are numbers
+        place = finder(declared)
+        missing = [value for value in found if value is not None and str(value) != "-1" and place(str(value)) < 0]
+        if missing:
+            raise InputError(
+                f"{file.path}: {len(missing):,} labels are none of its classes: {', '.join(map(repr, missing[:3]))}; "
+                f"the classes are {', '.join(declared[:10])}"
+            )
+        found = [value if value is None else place(str(value)) for value in found]
+    return read_labels(found, codes, str(file.path), minus_one, names.__getitem__, declared)
+
+
+def _sides(
+    file: FeatureFile, values: list[Any], study: Study, keep: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, tuple[str, ...], dict[str, int]]:
+    """Return which rows are kept, which of all are the test set (None: there is none), notes, and what is not used."""
+    found, codes = distinct(["" if value is None else str(value) for value in values])
+    if "" in found:
+        missing = int((codes == found.index("")).sum())
+        raise InputError(f"{file.path}: {missing:,} rows have no split; say train or test, or set split=none")
+    chosen = choose(found, study.split, str(file.path), every=True)
+    counts = np.bincount(codes, minlength=len(found))
+    unused = {f"rows of {name} ({why})": int(counts[found.index(name)]) for name, why in chosen.unused.items()}
+    is_used = np.array([name in (*chosen.train, *chosen.test) for name in found])
+    is_test = np.array([name in chosen.test for name in found])
+    return keep & is_used[codes], is_test[codes] if chosen.test else None, chosen.notes, unused
+
+
+def _overlap(found: Vectors, test: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Say how many test rows equal a training row."""
+    again, first = found.equal
+    group = np.arange(len(test))
+    group[again] = first
+    in_train = np.zeros(len(test), bool)
+    in_train[group[~test]] = True
+    both = int(in_train[group[test]].sum())
+    return (f"{both:,} of {test.sum():,} rows of the test set equal a row of the training set",) if both else ()
+
+
+def with_features(dataset: Dataset, study: Study, progress: Progress) -> Dataset:
+    """Return a data set of images with the features of a file, joined by path: they take the backbone's place.
+
+    Errors: InputError where images have no row, and where the data have features already.
+    """
+    if dataset.features is not None:
+        raise InputError("features: the data are features already; leave the key out")
+    file = open_file(study.features)
+    names = file.column("image", NAMES)
+    if not names:
+        has = ", ".join((file.embeddings, *file.columns))
+        raise InputError(f"{file.path}: no column path, by which rows are joined to images; it has {has}")
+    with _readable(file.path):
+        found = file.open(progress)
+    paths = file.values(names)
+    _check_lengths(file, len(found.values), {names: paths})
+    rows = {name: i for i, name in enumerate(_names(file, paths, len(paths)))}
+    places = np.array([rows.get(name, -1) for name in dataset.images.names], np.int64)
+    missing = np.flatnonzero(places < 0)
+    if len(missing):
+        shown = ", ".join(dataset.images.names[i] for i in missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise InputError(
+            f"{file.path}: {len(missing):,} of {len(places):,} images have no row: {shown}; its first row is of "
+            f"{next(iter(rows))}"
+        )
+    notes = [f"embeddings were read from the file {file.path.name}, {found.values.shape[1]:,} numbers an image"]
+    if extra := len(rows) - len(places):
+        notes.append(f"{extra:,} rows of {file.path.name} are of no image of the data, and are not used")
+    found = found.part(places)
+    return replace(
+        dataset, features=found.values, fingerprint=digest(dataset.fingerprint, found.fingerprint),
+        notes=(*dataset.notes, *notes, *found.notes),
+    )  # fmt: skip
