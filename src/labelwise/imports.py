@@ -69,7 +69,7 @@ def _is_module(name: str) -> bool:
 
 def _import(name: str, where: str, wanted: str) -> ModuleType:
     """Import a module. Errors: InputError where it is not there, or fails itself."""
-    top = name.split(".")[0]
+    top = name.partition(".")[0]
     here = str(Path.cwd())
     if top not in sys.modules and PathFinder.find_spec(top) is None and PathFinder.find_spec(top, [here]) is not None:
         sys.path.append(here)  # last: what is installed is never hidden by a file that happens to lie here
@@ -80,8 +80,8 @@ def _import(name: str, where: str, wanted: str) -> ModuleType:
         missing = error.name or name
         if name == missing or name.startswith(f"{missing}."):
             raise InputError(
-                f"{where}: there is no module '{missing}'{_near_module(missing, here)}, neither installed nor in {here}; "
-                f"{wanted} is needed"
+                f"{where}: there is no module '{missing}'{_near_module(missing, here)}, neither installed nor in "
+                f"{here}; {wanted} is needed"
             ) from None
         raise InputError(f"{where}: {name} needs the module '{missing}', which is not installed") from None
     except (Exception, SystemExit) as error:  # a module's own code can raise anything

@@ -1,18 +1,9 @@
-"""People's own features: embeddings that were made elsewhere, with labels as a source, or joined to images by path.
-
-A file holds `embeddings` (N, D) and, a value a row, labels, names, groups and a split. NumPy's .npz has an array each; a
-Parquet file has a column each, with lists of numbers as embeddings.
-"""
+"""People's own features: embeddings that were made elsewhere, with labels as a source, or joined to images by path."""
 
 from __future__ import annotations
 
-import json
-import os
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,182 +12,22 @@ from numpy.typing import NDArray
 
 from labelwise.arrays import Indices
 from labelwise.config import Study, digest
-from labelwise.data import vectors
 from labelwise.data.dataset import Dataset, Listing
+from labelwise.data.feature_files import (
+    CLASSES,
+    GROUPS,
+    LABELS,
+    NAMES,
+    SPLITS,
+    FeatureFile,
+    open_file,
+    readable,
+)
 from labelwise.data.images import Progress, unseen
-from labelwise.data.labels import distinct, finder, numbered, read_labels
+from labelwise.data.labels import Classes, distinct, finder, numbered, read_labels
 from labelwise.data.sides import choose
 from labelwise.data.vectors import Vectors
-from labelwise.errors import InputError, nearest
-
-EMBEDDINGS = ("embeddings", "embedding")
-NAMES = ("path", "names", "name")
-LABELS = ("label", "labels", "class", "target", "y")
-GROUPS = ("group", "groups")
-SPLITS = ("split", "splits")
-CLASSES = "classes"
-"""The array of an .npz that names the classes, in their order; of a Parquet file, a list in its metadata."""
-METADATA = b"labelwise"
-SUFFIXES = (".npz", ".parquet")
-
-
-@dataclass(frozen=True)
-class FeatureFile:
-    """A file of features. embeddings: the name of their column; columns: names of the others; classes: declared names;
-
-    values(name) -> (n,) values of a column; open(progress) -> the embeddings.
-    """
-
-    path: Path
-    embeddings: str
-    columns: tuple[str, ...]
-    classes: tuple[str, ...]
-    values: Callable[[str], list[Any]]
-    open: Callable[[Progress], Vectors]
-
-    def column(self, role: str, known: Sequence[str], given: str = "") -> str:
-        """Return the column of a role: the given one, else the only one of a known name, else "". Errors: InputError."""
-        if given:
-            if given not in self.columns:
-                raise InputError(f"{self.path}: no column '{given}' (columns.{role}){nearest(given, self.columns)}")
-            return given
-        found = [name for name in self.columns if name.lower() in known]
-        if len(found) > 1:
-            raise InputError(
-                f"{self.path}: {' and '.join(map(repr, found))} could each be the {role}; name it, such as "
-                f"--set columns.{role}={found[0]}"
-            )
-        return found[0] if found else ""
-
-    def texts(self, name: str) -> list[str]:
-        """Return a column as text, "" where it says nothing."""
-        return ["" if value is None else str(value) for value in self.values(name)]
-
-
-def recognises(path: Path) -> bool:
-    """Return whether a file holds features: an .npz, or a Parquet file with embeddings and no image."""
-    if path.suffix.lower() == ".npz":
-        return not path.is_dir()
-    if path.suffix.lower() != ".parquet" or not path.is_file():
-        return False
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        schema = pq.read_schema(path)
-    except (OSError, ValueError):  # the source of Parquet files says what is wrong
-        return False
-    image = any(
-        pa.types.is_struct(field.type) or pa.types.is_binary(field.type) or field.name in ("image", "img")
-        for field in schema
-    )
-    return not image and any(field.name in EMBEDDINGS and pa.types.is_nested(field.type) for field in schema)
-
-
-def open_file(name: str) -> FeatureFile:
-    """Open a file of features; its embeddings are not read yet. Errors: InputError."""
-    path = Path(os.path.expanduser(name))
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: not a file of features; give one of {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file{' (it is a folder)' if path.is_dir() else ''}; check the path")
-    with _readable(path):
-        return (_npz if path.suffix.lower() == ".npz" else _parquet)(path)
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Say what is wrong with a file in one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, BrokenPipeError):  # from drawing the progress
-            raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: cannot be read: {reason}; make it again") from None
-
-
-def _npz(path: Path) -> FeatureFile:
-    with np.load(path, allow_pickle=False) as archive:
-        if isinstance(archive, np.ndarray):
-            raise InputError(f"{path}: a single array; save named ones: np.savez(path, embeddings=..., labels=...)")
-        names = tuple(archive.files)
-
-    def values(name: str) -> list[Any]:
-        with _readable(path), np.load(path, allow_pickle=False) as archive:
-            try:
-                array = archive[name]
-            except ValueError as error:
-                if "pickle" not in str(error):
-                    raise
-                raise InputError(
-                    f"{path}: {name} holds Python objects (a pickle), which are never read; save text as "
-                    f"np.array({name}, dtype=str)"
-                ) from None
-        if array.ndim != 1:
-            raise InputError(f"{path}: {name} has shape {array.shape}; one value a row is needed")
-        return _plain(array)
-
-    embeddings = _embeddings(path, names)
-    classes = tuple(map(str, values(CLASSES))) if CLASSES in names else ()
-    columns = tuple(name for name in names if name not in (embeddings, CLASSES))
-    return FeatureFile(
-        path, embeddings, columns, classes, values, lambda progress: vectors.from_npz(path, embeddings, progress)
-    )
-
-
-def _plain(array: NDArray[Any]) -> list[Any]:
-    values: list[Any] = array.tolist()
-    if array.dtype.kind == "S":
-        return [value.decode() for value in values]
-    return values
-
-
-def _parquet(path: Path) -> FeatureFile:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pq.read_schema(path)
-    embeddings = _embeddings(path, schema.names)
-    nested = {field.name for field in schema if pa.types.is_nested(field.type)}
-    if embeddings not in nested:
-        raise InputError(f"{path}: {embeddings} holds {schema.field(embeddings).type}; a list of numbers a row is needed")
-
-    def values(name: str) -> list[Any]:
-        with _readable(path):
-            found: list[Any] = pq.read_table(path, columns=[name]).column(0).to_pylist()
-        return found
-
-    columns = tuple(name for name in schema.names if name not in nested)
-    return FeatureFile(
-        path, embeddings, columns, _declared(schema.metadata or {}), values,
-        lambda progress: vectors.from_parquet(path, embeddings, progress),
-    )  # fmt: skip
-
-
-def _declared(metadata: dict[bytes, bytes]) -> tuple[str, ...]:
-    """Return the class names in a Parquet file's metadata: our own, or those of the library `datasets`."""
-    try:
-        own = json.loads(metadata.get(METADATA, b"{}")).get(CLASSES, ())
-        if own:
-            return tuple(map(str, own))
-        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-        return next((tuple(map(str, features[name]["names"])) for name in LABELS if "names" in features.get(name, ())), ())
-    except (KeyError, TypeError, AttributeError, ValueError):
-        return ()
-
-
-def _embeddings(path: Path, names: Sequence[str]) -> str:
-    found = [name for name in names if name in EMBEDDINGS]
-    if len(found) == 1:
-        return found[0]
-    has = ", ".join(names[:20]) or "nothing"
-    raise InputError(
-        f"{path}: both embeddings and embedding are there; keep one" if found else
-        f"{path}: no embeddings (N, D); it has {has}: name them embeddings"
-    )  # fmt: skip
+from labelwise.errors import InputError
 
 
 def load(path: Path, study: Study) -> Listing:
@@ -210,7 +41,7 @@ def load(path: Path, study: Study) -> Listing:
     if not roles["label"]:
         has = ", ".join((file.embeddings, *file.columns))
         raise InputError(f"{path}: no labels (looked for {', '.join(LABELS)}); it has {has}: add a label a row")
-    with _readable(path):
+    with readable(path):
         found = file.open(unseen)
     rows = len(found.values)
     columns = {role: file.values(name) for role, name in roles.items() if name and role != "label"}
@@ -269,7 +100,7 @@ def _names(file: FeatureFile, values: list[Any] | None, rows: int) -> list[str]:
     return names
 
 
-def _classes(file: FeatureFile, labels: list[Any], names: Sequence[str], minus_one: str) -> Any:
+def _classes(file: FeatureFile, labels: list[Any], names: Sequence[str], minus_one: str) -> Classes:
     """Return the classes of the rows: text, whole numbers that are names, or places in the declared names."""
     found, codes = distinct(labels)
     declared = file.classes or None
@@ -327,7 +158,7 @@ def with_features(dataset: Dataset, study: Study, progress: Progress) -> Dataset
     if not names:
         has = ", ".join((file.embeddings, *file.columns))
         raise InputError(f"{file.path}: no column path, by which rows are joined to images; it has {has}")
-    with _readable(file.path):
+    with readable(file.path):
         found = file.open(progress)
     paths = file.values(names)
     _check_lengths(file, len(found.values), {names: paths})

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from labelwise.config import Study
-from labelwise.data import cifar, features, folders, tables
+from labelwise.data import cifar, feature_files, features, folders, tables
 from labelwise.data.dataset import Dataset, Listing, build
 from labelwise.data.images import Progress
 from labelwise.errors import InputError, nearest, printable
@@ -57,7 +57,8 @@ SOURCES: tuple[Source, ...] = (
     Source("cifar-10-batches-py", "a folder with CIFAR-10's official Python files",
            lambda data: cifar.batches_folder(_folder(data)) is not None, lambda study: cifar.load(_folder(study.data))),
     Source("features", "an .npz or Parquet file with embeddings (N, D) and labels, without images",
-           lambda data: features.recognises(_folder(data)), lambda study: features.load(_folder(study.data), study)),
+           lambda data: feature_files.recognises(_folder(data)),
+           lambda study: features.load(_folder(study.data), study)),
     Source("Parquet", "a Parquet file, or a folder of them (train*.parquet, test*.parquet), with an image and a label",
            lambda data: bool(tables.parquet_files(_folder(data))), lambda study: tables.from_parquet(_folder(study.data), study)),
     Source("CSV", "a CSV file with the columns path,label[,group]; paths are relative to the file",

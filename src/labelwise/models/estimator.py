@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import math
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
 
 import numpy as np
@@ -21,14 +18,12 @@ from labelwise.config import Learner, Study, canonical, digest
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
 from labelwise.errors import InputError
-from labelwise.imports import import_object, module_of
 from labelwise.models.frozen import calibration, converted, frozen, random_rows, timed
 from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, dropped, inverse_frequency
+from labelwise.models.making import first_line, made_of, maker, weight_parameter, with_seed
 from labelwise.models.probe import CHUNK, pool_statistics
-from labelwise.seeds import integer
 from labelwise.threads import one_thread
 
-WANTED = "a scikit-learn classifier with predict_proba (a class, a function that makes one, or an object)"
 TIMED = (250, 1_000)
 """Labels of the fits that are timed for a plan; how their time grows between them is carried on."""
 TOLERANCE = 1e-3
@@ -63,7 +58,9 @@ class Estimators:
         """Choose nothing: the options are the study's, the same in every arm, row and seed."""
         return {}
 
-    def fit(self, indices: Indices, labels: Labels, weighting: str, seed: int, tuned: dict[str, Any]) -> FittedEstimator:
+    def fit(
+        self, indices: Indices, labels: Labels, weighting: str, seed: int, tuned: dict[str, Any]
+    ) -> FittedEstimator:
         """Fit a new estimator on all labels, in one thread. Errors: InputError where it cannot be fitted on these."""
         seen, codes = np.unique(labels, return_inverse=True)
         estimator, details = None, {}
@@ -73,13 +70,13 @@ class Estimators:
             estimator = with_seed(self.make(), seed)
             if weighting == "inverse":
                 balance = inverse_frequency(labels, self.classes)[labels]
-                weights = {_weight_parameter(estimator, self.path): balance}
+                weights = {weight_parameter(estimator, self.path): balance}
             with self._said(f"fitted on {len(labels):,} labels"), warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
                 with one_thread():
                     estimator.fit(rows_of(self.features, indices), codes, **weights)
             problems = [warning.message for warning in warned if issubclass(warning.category, UserWarning)]
-            details = {"problem": _first(str(problems[0]))} if problems else {}
+            details = {"problem": first_line(str(problems[0]))} if problems else {}
             seen = seen[self._order(estimator, len(seen))]
         cost = FitCost(time.perf_counter() - started, 1)
         return FittedEstimator(self, estimator, seen.astype(np.int64), cost, len(indices), 0, details)
@@ -108,7 +105,7 @@ class _Said:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, Exception) and not isinstance(error, InputError | MemoryError | OSError):
-            raise InputError(f"{self.what}: {type(error).__name__}: {_first(str(error))}") from None
+            raise InputError(f"{self.what}: {type(error).__name__}: {first_line(str(error))}") from None
 
 
 @dataclass(frozen=True)
@@ -172,109 +169,12 @@ def check(learner: Learner) -> None:
     maker(learner)
 
 
-def maker(learner: Learner) -> Callable[[], Any]:
-    """Return what makes a new estimator: a class or function that is called with the options, or an object's clone."""
-    from sklearn.base import clone
-
-    if not learner.estimator:
-        raise InputError(f"learner.estimator: none is given; kind sklearn needs the import path of {WANTED}")
-    found = import_object(learner.estimator, "learner.estimator", WANTED)
-    where = f"learner.estimator: {learner.estimator}"
-    options = dict(learner.options)
-    if not (callable(found) or hasattr(found, "fit")):
-        raise InputError(f"{where} is {type(found).__name__}; it has to be {WANTED}")
-
-    def make() -> Any:
-        if isinstance(found, type) or not hasattr(found, "fit"):
-            return _one_core(found(**options))
-        return _one_core(clone(found).set_params(**options))
-
-    try:
-        made = make()
-    except Exception as error:  # of people's own code
-        said = _options_of(found) if isinstance(error, TypeError) else ""
-        raise InputError(f"{where} cannot be made with learner.options: {_first(str(error))}{said}") from None
-    if not (hasattr(made, "fit") and hasattr(made, "get_params")):
-        raise InputError(f"{where} gives {type(made).__name__}; it has to be {WANTED}")
-    if not hasattr(made, "predict_proba"):
-        raise InputError(
-            f"{where} has no predict_proba as it is; a study needs class probabilities: choose options that give them, "
-            "or wrap it in sklearn.calibration.CalibratedClassifierCV"
-        )
-    return make
-
-
-def _options_of(found: Any) -> str:
-    """Return the options that there are, for an error about them."""
-    try:
-        names = [name for name in inspect.signature(found).parameters if name != "self"]
-    except (TypeError, ValueError):
-        return ""
-    return f"; its options: {', '.join(names)}" if names else "; it takes no options"
-
-
-def _one_core(estimator: Any) -> Any:
-    """Return it with `n_jobs` 1 wherever it has one: threads that add up as they finish change the last bits."""
-    if hasattr(estimator, "get_params"):
-        several = {name: 1 for name, value in estimator.get_params().items()
-                   if name.rpartition("__")[2] == "n_jobs" and value not in (None, 1)}  # fmt: skip
-        if several:
-            estimator.set_params(**several)
-    return estimator
-
-
-def with_seed(estimator: Any, seed: int) -> Any:
-    """Return it with `random_state` from the seed wherever it has one that is not given."""
-    wanted = {
-        name: integer(seed, "estimator", name)
-        for name, value in sorted(estimator.get_params().items())
-        if name.rpartition("__")[2] == "random_state" and value is None
-    }
-    return estimator.set_params(**wanted) if wanted else estimator
-
-
-def _weight_parameter(estimator: Any, path: str) -> str:
-    """Return the parameter of fit that takes a weight a label; in a pipeline, that of its last step."""
-    from sklearn.pipeline import Pipeline
-    from sklearn.utils.validation import has_fit_parameter
-
-    prefix = ""
-    while isinstance(estimator, Pipeline):
-        prefix, estimator = f"{prefix}{estimator.steps[-1][0]}__", estimator.steps[-1][1]
-    if not has_fit_parameter(estimator, "sample_weight"):
-        raise InputError(
-            f"weighting: inverse needs an estimator whose fit takes sample_weight, and that of {path} "
-            f"({type(estimator).__name__}) does not; choose weighting: none"
-        )
-    return f"{prefix}sample_weight"
-
-
-def _first(text: str) -> str:
-    return (text.strip().splitlines() or ["no reason given"])[0].rstrip(".")
-
-
-def made_of(path: str) -> str:
-    """Return what stands for an estimator's code: its package and version, or its own file's content."""
-    module = module_of(path)
-    top = module.__name__.partition(".")[0]
-    for name in packages_distributions().get(top, []):
-        try:
-            return f"{name} {version(name)}"
-        except PackageNotFoundError:
-            continue
-    file = getattr(module, "__file__", None)
-    if file is None:
-        return top
-    with open(file, "rb") as source:
-        return f"{module.__name__}, sha256 {hashlib.sha256(source.read()).hexdigest()[:16]}"
-
-
 def build(dataset: Dataset, study: Study, progress: Progress) -> Estimators:
     """Import the estimator, take or make the embeddings, and return the learner. Errors: InputError."""
     learner = study.learner
     make = maker(learner)
     if any(arm.weighting == "inverse" for arm in study.arms):
-        _weight_parameter(make(), learner.estimator)
+        weight_parameter(make(), learner.estimator)
     found, code = frozen(dataset, study, progress), made_of(learner.estimator)
     options = canonical(learner.model_dump(mode="json")["options"])
     return Estimators(

@@ -199,7 +199,17 @@ def build(dataset: Dataset, study: Study, progress: Progress) -> FineTune:
     key = digest("finetune", PROTOCOL, dataset.fingerprint, backbone.fingerprint, str(device), settings,
                  str(pixels.shape), *made_with)  # fmt: skip
     return FineTune(
-        dataset.images, pixels, classes, backbone, recipe, model, key, used, kept, sharing=sharing, scorer=scorer,
+        dataset.images,
+        pixels,
+        classes,
+        backbone,
+        recipe,
+        model,
+        key,
+        used,
+        kept,
+        sharing=sharing,
+        scorer=scorer,
         own=dataset.features,
     )
 

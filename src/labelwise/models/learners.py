@@ -12,7 +12,8 @@ from labelwise.errors import InputError, nearest
 from labelwise.models.learner import Calibration, Learner, LearnerInfo
 
 LEARNERS: tuple[LearnerInfo, ...] = (
-    LearnerInfo("finetune", "a backbone fine-tuned from its pretrained weights", "labelwise.models.finetune", images=True),
+    LearnerInfo("finetune", "a backbone fine-tuned from its pretrained weights",
+                "labelwise.models.finetune", images=True),
     LearnerInfo("probe", "multinomial logistic regression on frozen embeddings", "labelwise.models.probe"),
     LearnerInfo("sklearn", "any scikit-learn classifier on frozen embeddings, by import path",
                 "labelwise.models.estimator", keys=("estimator", "options")),
@@ -54,8 +55,8 @@ def _module(study: Study, dataset: Dataset) -> Any:
     if info.images and not dataset.images.there:
         able = " or ".join(info.name for info in LEARNERS if not info.images)
         raise InputError(
-            f"learner.kind: {info.name} trains on images, and {dataset.source} holds features without images; use {able} "
-            "(--set learner.kind=probe)"
+            f"learner.kind: {info.name} trains on images, and {dataset.source} holds features without images; "
+            f"use {able} (--set learner.kind=probe)"
         )
     return import_module(info.module)
 

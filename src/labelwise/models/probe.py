@@ -219,6 +219,4 @@ def calibrate(dataset: Dataset, study: Study) -> Calibration:
     fitted = probe.fit(np.arange(size), labels, "none", 0, {"penalty": 0.03})
     per_label = STEPS * fitted.cost.seconds / (fitted.cost.epochs * size)
     per_image = timed(lambda: fitted.predict(np.arange(size))) / size
-    return calibration(
-        dataset, rows.shape[1], once, lambda n: ROUND_SECONDS + per_label * n, lambda n: per_image * n
-    )
+    return calibration(dataset, rows.shape[1], once, lambda n: ROUND_SECONDS + per_label * n, lambda n: per_image * n)
