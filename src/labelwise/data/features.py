@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from labelwise.data.feature_files import (
 )
 from labelwise.data.images import Progress, unseen
 from labelwise.data.labels import Classes, distinct, finder, numbered, read_labels
-from labelwise.data.sides import choose
+from labelwise.data.sides import Split, choose
 from labelwise.data.vectors import Vectors
 from labelwise.errors import InputError
 
@@ -53,7 +53,7 @@ def load(path: Path, study: Study) -> Listing:
     if left_out := int((~keep).sum()):
         unused["rows without a label (-1)"] = left_out
     if "split" in columns:
-        keep, test, more, dropped = _sides(file, columns["split"], study, keep)
+        keep, test, more, dropped = _sides(file, columns["split"], study.split, keep)
         notes, unused = (*notes, *more), {**unused, **dropped}
     elif not isinstance(study.split, str):
         raise InputError(f"{path}: split: names sides, and the file has no column split; add one, or leave split: out")
@@ -120,14 +120,14 @@ def _classes(file: FeatureFile, labels: list[Any], names: Sequence[str], minus_o
 
 
 def _sides(
-    file: FeatureFile, values: list[Any], study: Study, keep: NDArray[np.bool_]
+    file: FeatureFile, values: list[Any], split: Split, keep: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, tuple[str, ...], dict[str, int]]:
     """Return which rows are kept, which of all are the test set (None: there is none), notes, and what is not used."""
     found, codes = distinct(["" if value is None else str(value) for value in values])
     if "" in found:
         missing = int((codes == found.index("")).sum())
         raise InputError(f"{file.path}: {missing:,} rows have no split; say train or test, or set split=none")
-    chosen = choose(found, study.split, str(file.path), every=True)
+    chosen = choose(found, split, str(file.path), every=True)
     counts = np.bincount(codes, minlength=len(found))
     unused = {f"rows of {name} ({why})": int(counts[found.index(name)]) for name, why in chosen.unused.items()}
     is_used = np.array([name in (*chosen.train, *chosen.test) for name in found])
@@ -144,6 +144,46 @@ def _overlap(found: Vectors, test: NDArray[np.bool_]) -> tuple[str, ...]:
     in_train[group[~test]] = True
     both = int(in_train[group[test]].sum())
     return (f"{both:,} of {test.sum():,} rows of the test set equal a row of the training set",) if both else ()
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Rows of which not all have a label. labels: (N,) text, "" for none; groups: (N,) or None; test: (N,) bool."""
+
+    names: Sequence[str]
+    vectors: Vectors
+    labels: Sequence[str]
+    classes: tuple[str, ...]
+    groups: Sequence[str] | None
+    test: NDArray[np.bool_]
+    notes: tuple[str, ...]
+
+
+def unlabelled(path: Path, progress: Progress) -> Unlabelled:
+    """Read a file of features whose labels may be missing, for picking what to label next. Errors: InputError."""
+    file = open_file(str(path))
+    roles = {"image": file.column("image", NAMES), "label": file.column("label", LABELS),
+             "group": file.column("group", GROUPS), "split": file.column("split", SPLITS)}  # fmt: skip
+    with readable(path):
+        found = file.open(progress)
+    rows = len(found.values)
+    columns = {role: file.values(name) for role, name in roles.items() if name}
+    _check_lengths(file, rows, {roles[role]: values for role, values in columns.items()})
+    names = _names(file, columns.get("image"), rows)
+    test, notes = np.zeros(rows, bool), found.notes
+    if "split" in columns:
+        keep, is_test, more, _ = _sides(file, columns["split"], "auto", np.ones(rows, bool))
+        test, notes = ~keep if is_test is None else is_test | ~keep, (*notes, *more)
+    labels, classes = [""] * rows, file.classes
+    if "label" in columns:
+        given = [i for i, value in enumerate(columns["label"]) if value is not None and str(value).strip()]
+        if given:
+            read = _classes(file, [columns["label"][i] for i in given], [names[i] for i in given], "unlabelled")
+            classes, notes = read.names, (*notes, *read.notes)
+            for i, k in zip(given, read.labels.tolist(), strict=True):
+                labels[i] = classes[k] if k >= 0 else ""
+    groups = ["" if value is None else str(value) for value in columns["group"]] if "group" in columns else None
+    return Unlabelled(names, found, labels, classes, groups, test, notes)
 
 
 def with_features(dataset: Dataset, study: Study, progress: Progress) -> Dataset:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from labelwise.arrays import Indices, Labels, softmax
+from labelwise.arrays import Floats, Indices, Labels, softmax
 from labelwise.config import Learner, digest
 from labelwise.data.decode import UnreadableImageError, decode
 from labelwise.data.images import ImageSet, Inspection, Progress, from_blobs
@@ -114,9 +114,7 @@ def folder_images(root: Path, progress: Progress) -> tuple[ImageSet, Inspection,
     return images, seen, left_out
 
 
-def fit(
-    features: NDArray[np.float16], usable: Indices, indices: Indices, labels: Labels, classes: int, seed: int
-) -> FittedProbe:
+def fit(features: Floats, usable: Indices, indices: Indices, labels: Labels, classes: int, seed: int) -> FittedProbe:
     """Fit the probe on labelled rows, as the page's training does.
 
     features: (N, D); usable: rows whose mean and deviation standardise; indices: (L,) sorted; labels: (L,) 0..K-1.
