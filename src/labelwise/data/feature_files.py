@@ -112,9 +112,12 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def _npz(path: Path) -> FeatureFile:
-    with np.load(path, allow_pickle=False) as archive:
-        if isinstance(archive, np.ndarray):
+    with path.open("rb") as file:
+        if file.read(6) == b"\x93NUMPY":
             raise InputError(f"{path}: a single array; save named ones: np.savez(path, embeddings=..., labels=...)")
+    with zipfile.ZipFile(path):  # NumPy would take what is no archive for a pickle
+        pass
+    with np.load(path, allow_pickle=False) as archive:
         names = tuple(archive.files)
 
     def values(name: str) -> list[Any]:
