@@ -73,7 +73,8 @@ def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
     else:
         assert listing.blob is not None
         images, found = from_blobs(listing.blob, names, listing.key, study.max_pixels, progress)
-    notes = (*listing.notes, *_left_out(listing.source, names, found, study.skip_unreadable))
+    unused = (f"{what} not used: {number:,}" for what, number in sorted(listing.unused.items()) if number)
+    notes = (*listing.notes, *unused, *_left_out(listing.source, names, found, study.skip_unreadable))
     labels = listing.labels[found.readable]
     _check_classes(listing, labels)
     if listing.test is None:

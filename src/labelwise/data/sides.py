@@ -28,8 +28,8 @@ WORDS: dict[str, Side] = {
 EVAL = frozenset({"eval", "evaluation", "evalset"})
 """The test set where there is no other; beside one, what others call validation."""
 AROUND = frozenset({
-    "set", "sets", "data", "dataset", "subset", "split", "image", "images", "img", "imgs", "picture", "pictures", "photo",
-    "photos", "sample", "samples", "file", "files", "folder", "part", "batch", "shard", "of",
+    "set", "sets", "data", "dataset", "subset", "split", "image", "images", "img", "imgs", "picture", "pictures",
+    "photo", "photos", "sample", "samples", "file", "files", "folder", "part", "batch", "shard", "of",
 })  # fmt: skip
 """Words that change nothing beside one of WORDS."""
 FOLDS = frozenset({"fold", "folds", "kfold", "cv", "split"})
