@@ -235,6 +235,11 @@ class Study(Part):
                 raise ValueError(f"{what}: {', '.join(sorted(double))} stands there twice")
         return self
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether images of the source may be left out, so that numbers of its rows mean nothing in the data set."""
+        return self.skip_unreadable or self.columns.minus_one == "unlabelled"
+
     def arm_name(self, arm: Arm) -> str:
         """Short name of an arm: its strategy, and each part that differs from the study's own."""
         parts = [f"{key}={self._said(getattr(arm, key))}" for key in PARTS
@@ -362,7 +367,7 @@ def _shown(value: object) -> str:
 def _known_keys(path: tuple[int | str, ...]) -> list[str]:
     groups: dict[str, type[BaseModel]] = {
         "sizes": Row, "arms": Arm, "initial": Initial, "learner": Learner, "labeler": Labeling, "zero_shot": ZeroShot,
-        "prices": Prices,
+        "prices": Prices, "columns": Columns, "split": Sides,
     }  # fmt: skip
     last = next((step for step in reversed(path) if step in groups), None)
     return list((groups[str(last)] if last else Study).model_fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -12,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from labelwise.arrays import Labels
+from labelwise.arrays import Indices
 from labelwise.cache import cache_folder, cannot_write
-from labelwise.config import Study, digest
+from labelwise.config import Study, canonical, digest
+from labelwise.data.columns import Chosen, choose
 from labelwise.data.dataset import Listing
+from labelwise.data.missing import extension, report
+from labelwise.data.rows import Column, read_rows
 from labelwise.errors import InputError
 from labelwise.hub import go_offline, require_hub
-
-IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
+from labelwise.parts import Columns
 
 
 def parquet_files(path: Path) -> dict[str, list[str]]:
@@ -60,7 +62,7 @@ def from_parquet(path: Path, study: Study) -> Listing:
             if isinstance(cause, OSError) and cause.errno:
                 raise InputError(cannot_write(cause)) from None
             raise InputError(f"{path}: cannot be read as Parquet: {_first_line(cause)}; make it again") from None
-    listing = _listing(str(path), splits, key, path if path.is_dir() else path.parent)
+    listing = _listing(str(path), splits, key, path if path.is_dir() else path.parent, study)
     used = [name for names in files.values() for name in names]
     unused = [Path(name).name for name in (_inside(path) or _inside(path / "data")) if name not in used]
     note = (f"files of the folder that are not used: {', '.join(unused)}",) if unused else ()
@@ -84,7 +86,7 @@ def from_hub(name: str, study: Study) -> Listing:
     except Exception as error:
         raise InputError(f"hub:{name}: {type(error).__name__}: {_first_line(error)}") from None
     key = digest(name, *(f"{split}:{splits[split]._fingerprint}" for split in sorted(splits)))
-    return _listing(f"hub:{name}", splits, key, None)
+    return _listing(f"hub:{name}", splits, key, None, study)
 
 
 def _cached(name: str) -> bool:
@@ -117,69 +119,97 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _listing(source: str, splits: Any, key: str, beside: Path | None) -> Listing:
+def _listing(source: str, splits: Any, key: str, beside: Path | None, study: Study) -> Listing:
     """List one or two splits; `beside`: the only folder in which paths that stand in for images are looked up."""
     if "train" not in splits and len(splits) > 1:
         raise InputError(f"{source}: no split 'train' among {', '.join(splits)}; name the one to learn from train")
     used = [name for name in ("train", "test") if name in splits] if "train" in splits else list(splits)
     parts = [splits[name] for name in used]
-    datasets = _datasets()
-    image = _column(source, parts[0], IMAGE_COLUMNS, lambda f: isinstance(f, datasets.Image), "an image")
-    label = _column(source, parts[0], LABEL_COLUMNS, lambda f: isinstance(f, datasets.ClassLabel), "a label")
-    for part in parts[1:]:
-        if not {image, label} <= set(part.features):
-            raise InputError(f"{source}: the test split lacks the column '{image}' or '{label}' of the train split")
-        if part.features[label] != parts[0].features[label]:
-            raise InputError(f"{source}: classes differ between train and test; give both the same names, in order")
-    classes, labels = _classes(source, parts[0].features[label], [v for part in parts for v in _values(part, label)])
-    grouped = all("group" in part.features for part in parts)
-    unused = [name for name in splits if name not in used]
+    columns, feature = _columns(source, parts, study)
+    start = np.cumsum([0, *map(len, parts)])
+
+    def place(row: int) -> str:
+        part = int(np.searchsorted(start, row, side="right")) - 1
+        return f"{used[part]} {row - start[part]}"
+
+    rows = read_rows(
+        source, study, _distinct(source, parts, columns.label, feature),
+        _distinct(source, parts, columns.split, "") if columns.split else None, place,
+        getattr(feature, "names", None), np.repeat([False, True], np.diff(start)) if len(parts) == 2 else None,
+    )  # fmt: skip
+    groups = _distinct(source, parts, columns.group, "") if columns.group else None
+    names = ["" if name is None else str(name) for name in groups.values] if groups else []
+    read = _reader(source, parts, columns.image, _folder(beside, study.columns), extension(study.columns))
+    kept, unused = rows.kept, [name for name in splits if name not in used]
+    missing = _missing(source, parts, columns.image, kept, beside, study) if beside else ()
     return Listing(
-        source, classes, labels,
-        names=[f"{name} {i}" for name, part in zip(used, parts, strict=True) for i in range(len(part))],
-        test=np.repeat([False, True], [len(part) for part in parts]) if len(parts) == 2 else None,
-        groups=["" if g is None else str(g) for part in parts for g in _values(part, "group")] if grouped else None,
-        blob=_reader(source, parts, image, beside), key=key,
-        notes=(f"splits of the source that are not used: {', '.join(unused)}",) if unused else (),
+        source, rows.classes, rows.labels, [place(row) for row in kept.tolist()], rows.test,
+        [names[k] for k in groups.codes[kept].tolist()] if groups else None,
+        blob=lambda index: read(int(kept[index])),
+        key=digest(key, canonical(study.columns), hashlib.sha256(kept.tobytes()).hexdigest()),
+        kind="Parquet" if beside else "set of the Hugging Face hub", unused={**columns.unused, **rows.unused},
+        notes=(*columns.notes, *rows.notes, *missing,
+               *((f"splits of the source that are not used: {', '.join(unused)}",) if unused else ())),
     )  # fmt: skip
 
 
-def _values(part: Any, column: str) -> list[Any]:
-    values: list[Any] = part.data.column(column).to_pylist()
-    return values
+def _columns(source: str, parts: list[Any], study: Study) -> tuple[Chosen, Any]:
+    """Return the columns, and what the library knows of the label's. Errors: InputError, also for unlike parts."""
+    datasets = _datasets()
+    features = parts[0].features
+    columns = choose(
+        source, list(features), study.columns,
+        [name for name, feature in features.items() if isinstance(feature, datasets.Image)],
+        [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)],
+    )  # fmt: skip
+    label = features[columns.label]
+    for part in parts[1:]:
+        if missing := [name for name in (columns.image, columns.label, columns.group, columns.split)
+                       if name and name not in part.features]:  # fmt: skip
+            raise InputError(f"{source}: the test split lacks the column '{missing[0]}' of the train split")
+        if part.features[columns.label] != label:
+            raise InputError(f"{source}: classes differ between train and test; give both the same names, in order")
+    return columns, label
 
 
-def _column(source: str, part: Any, names: tuple[str, ...], fits: Callable[[Any], bool], what: str) -> str:
-    """Return the column of the right type, or else name; of several, the one that is named first in `names`."""
-    candidates = [name for name, feature in part.features.items() if fits(feature)]
-    candidates = candidates or [name for name in part.features if name in names]
-    if not candidates:
-        raise InputError(
-            f"{source}: no column with {what} (looked for {', '.join(names)}); it has {', '.join(part.features)}"
-        )
-    chosen: str = min(candidates, key=lambda name: (*names, name).index(name))
-    return chosen
+def _distinct(source: str, parts: list[Any], name: str, feature: Any) -> Column:
+    """Return a column of all parts. Errors: InputError for one that holds more than one value a row."""
+    import pyarrow as pa
 
-
-def _classes(source: str, feature: Any, raw: list[Any]) -> tuple[tuple[str, ...], Labels]:
-    """Return the declared class names and (N,) labels; plain text or number columns declare their distinct values."""
-    missing = sum(value is None or value in ("", -1) for value in raw)
-    if missing:
-        raise InputError(f"{source}: {missing} of {len(raw)} images have no label; remove them or give them one")
-    names = tuple(getattr(feature, "names", None) or ())
-    if names:
-        labels = np.asarray(raw, dtype=np.int64)
-        if len(labels) and not 0 <= labels.min() <= labels.max() < len(names):
-            raise InputError(f"{source}: labels from {labels.min()} to {labels.max()} for {len(names)} class names")
-        return names, labels
-    if not all(isinstance(value, str | int) for value in raw):
+    chunks = [chunk for part in parts for chunk in part.data.column(name).chunks]
+    if pa.types.is_nested(chunks[0].type if chunks else pa.null()):
         raise InputError(f"{source}: labels are {feature}; they must be text or whole numbers, one an image")
-    values = sorted(set(raw))
-    codes = {value: k for k, value in enumerate(values)}
-    return tuple(str(value) for value in values), np.array([codes[value] for value in raw], dtype=np.int64)
+    encoded = pa.chunked_array(chunks).dictionary_encode(null_encoding="encode").unify_dictionaries()
+    values = encoded.chunk(0).dictionary.to_pylist() if encoded.num_chunks else []
+    codes = [chunk.indices.to_numpy(zero_copy_only=False) for chunk in encoded.chunks]
+    return Column(values, np.concatenate(codes).astype(np.int64) if codes else np.empty(0, np.int64))
 
 
-def _reader(source: str, parts: list[Any], image: str, beside: Path | None) -> Callable[[int], bytes]:
+def _folder(beside: Path | None, keys: Columns) -> Path | None:
+    return beside / os.path.expanduser(keys.folder) if beside and keys.folder else beside
+
+
+def _missing(
+    source: str, parts: list[Any], image: str, kept: Indices, beside: Path, study: Study
+) -> tuple[str, ...]:  # fmt: skip
+    """Return a note on images that a table only names, and that are not there. Errors: InputError, see `report`."""
+    import pyarrow as pa
+
+    columns = [part.data.column(image) for part in parts]
+    if not all(pa.types.is_string(column.type) for column in columns):
+        return ()
+    names = pa.chunked_array([chunk for column in columns for chunk in column.chunks]).take(kept).to_pylist()
+    folder, ending = os.path.expanduser(study.columns.folder), extension(study.columns)
+    looked_for = [os.path.join(folder, (name or "") + ending) for name in names]
+    lost = [i for i, name in enumerate(looked_for) if names[i] and not os.path.isfile(os.path.join(beside, name))]
+    if not lost:
+        return ()
+    return report(source, beside, study, [names[i] for i in lost], [looked_for[i] for i in lost], len(names))
+
+
+def _reader(
+    source: str, parts: list[Any], image: str, beside: Path | None, ending: str
+) -> Callable[[int], bytes]:  # fmt: skip
     import pyarrow as pa
 
     columns = [part.data.column(image) for part in parts]
@@ -196,7 +226,7 @@ def _reader(source: str, parts: list[Any], image: str, beside: Path | None) -> C
             value, path = value.get("bytes"), value.get("path")
         if isinstance(value, bytes):
             return value
-        return _beside(path, beside) if path else b""
+        return _beside(path + ending, beside) if path else b""
 
     return blob
 
