@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -304,8 +305,11 @@ def _given_in(where: tuple[int | str, ...], overrides: Iterable[str], path: Path
     return str(path)
 
 
+WHOLE = "tag:yaml.org,2002:int"
+
+
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, which would let the last of two equal keys win without a word."""
+    """YAML's safe loader, which would let the last of two equal keys win, and take a class 010 for the number 8."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         first: dict[str, int] = {}
@@ -317,6 +321,13 @@ class _UniqueKeys(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, twice, key.start_mark)
             first[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
+
+
+_UniqueKeys.yaml_implicit_resolvers = {
+    first: [(tag, known) for tag, known in resolvers if tag != WHOLE]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_UniqueKeys.add_implicit_resolver(WHOLE, re.compile(r"[-+]?(0|[1-9][0-9_]*)\Z"), list("-+0123456789"))
 
 
 def _yaml(text: str, where: str) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from labelwise.config import Study, digest
 from labelwise.data.dataset import Listing
 from labelwise.data.decode import UnreadableImageError
+from labelwise.data.labels import in_order
 from labelwise.data.layout import Layout, lay_out
 from labelwise.data.scan import Found, linked_out, scan
 from labelwise.errors import InputError, printable
@@ -81,7 +82,7 @@ def _classes(root: Path, images: Sequence[Found], layout: Layout) -> tuple[tuple
     hollow = [folder for folder in sorted(layout.places.keys() - there) if not _holds_anything(root / folder)]
     filled = {layout.places[folder][0] for folder in layout.places.keys() - set(hollow)}
     empty = sorted({layout.places[folder][0] for folder in hollow} - filled)
-    classes = tuple(sorted(filled))
+    classes = in_order(filled)
     if not classes:
         raise InputError(f"{root}: no class folders; put the images of each class into a folder named after it")
     if len(classes) == 1 and layout.nested:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from labelwise.arrays import Indices
 from labelwise.data.dataset import Dataset
-from labelwise.data.labels import plain
+from labelwise.data.labels import finder, plain
 from labelwise.errors import InputError
 
 KEYS = ("path", "index")
@@ -39,11 +39,13 @@ class Joined:
 
 
 def column_of(path: Path, columns: dict[str, NDArray[Any]], name: str, what: str) -> NDArray[Any]:
-    """Return one of a file's columns. Errors: InputError where there is none."""
-    if name not in columns:
-        has = ", ".join(list(columns)[:20]) or "none"
+    """Return one of a file's columns, whatever spaces or Unicode form its name has. Errors: InputError for none."""
+    names = list(columns)
+    place = finder(names)(name)
+    if place < 0:
+        has = ", ".join(names[:20]) or "none"
         raise InputError(f"{path}: no column {what} '{name}'; it has {has}")
-    return columns[name]
+    return columns[names[place]]
 
 
 def read_columns(name: str, text: Collection[str] = ()) -> tuple[Path, dict[str, NDArray[Any]], str]:

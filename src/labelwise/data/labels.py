@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ def plain(name: str) -> str:
     return unicodedata.normalize("NFC", SPACES.sub(" ", name.translate(INVISIBLE))).strip()
 
 
+@lru_cache(4096)
 def same(name: str) -> str:
     """Return what is equal for all spellings of a name: those that differ in spaces or Unicode form (NFKC) alone."""
     return plain(unicodedata.normalize("NFKC", plain(name)))

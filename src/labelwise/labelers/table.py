@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from labelwise.arrays import Floats
 from labelwise.data.dataset import Dataset
-from labelwise.data.joined import Joined, read_columns, read_joined
-from labelwise.data.labels import codes_of, numbered
+from labelwise.data.joined import Joined, column_of, read_columns, read_joined
+from labelwise.data.labels import codes_of, finder, numbered
 from labelwise.errors import InputError, nearest
 from labelwise.labelers import Labeler, Oracle
 from labelwise.labelers.annotators import Annotators, of_people, with_confusion, with_errors
@@ -129,12 +129,11 @@ def _matrix(labeling: Labeling, classes: tuple[str, ...]) -> Floats:
     where = labeling.path or "labeler.matrix"
     if labeling.path:
         path, columns, _ = read_columns(labeling.path, ("class", "true"))
-        if missing := [name for name in classes if name not in columns]:
-            raise InputError(f"{path}: no column for the class '{missing[0]}'; give a column an answer, named after it")
+        answers = [column_of(path, columns, name, "of answers for the class") for name in classes]
         named = next((columns[name] for name in ("class", "true") if name in columns and name not in classes), None)
-        if named is not None and [str(name) for name in named] != list(classes):
+        if named is not None and list(map(finder(classes), map(str, named))) != list(range(len(classes))):
             raise InputError(f"{path}: its rows are not the classes in their order: {', '.join(classes)}")
-        rows = [list(row) for row in zip(*(columns[name] for name in classes), strict=True)]
+        rows = [list(row) for row in zip(*answers, strict=True)]
     else:
         rows = [list(row) for row in labeling.matrix]
     if len(rows) != len(classes) or any(len(row) != len(classes) for row in rows):
