@@ -33,9 +33,7 @@ def as_names(value: object) -> object:
     if not isinstance(value, list):
         return value
     if odd := [name for name in value if isinstance(name, bool) or not isinstance(name, str | int)]:
-        raise ValueError(
-            f"YAML takes a name here for {odd[0]!r} (yes, no, on and off are such words); put it into quotes"
-        )
+        raise ValueError(f"YAML takes a name for {odd[0]!r} (as it does with yes, no, on and off); put it into quotes")
     return [str(name) for name in value]
 
 

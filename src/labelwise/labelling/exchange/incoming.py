@@ -100,9 +100,7 @@ def _notes(found: Contents, nowhere: list[str], older: int, respelt: list[str], 
     notes = list(found.notes)
     if respelt:
         shown = ", ".join(repr(printable(name)) for name in respelt[:5]) + (", ..." if len(respelt) > 5 else "")
-        notes.append(
-            f"{len(respelt):,} class names have other spaces or another Unicode form than the project's: {shown}"
-        )
+        notes.append(f"{len(respelt):,} class names differ from the project's in spaces or Unicode form alone: {shown}")
     if nowhere:
         shown = ", ".join(printable(path)[:200] for path in nowhere[:5]) + (", ..." if len(nowhere) > 5 else "")
         notes.append(f"{len(nowhere):,} images of the file are not in the project, or have another content: {shown}")
