@@ -16,6 +16,7 @@ from labelwise.arrays import Labels
 from labelwise.cache import cache_folder, cannot_write
 from labelwise.config import Study, digest
 from labelwise.data.dataset import Listing
+from labelwise.data.sides import Chosen, choose, listed, side_of, without_shard
 from labelwise.errors import InputError
 from labelwise.hub import go_offline, require_hub
 
@@ -24,20 +25,29 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
 
 def parquet_files(path: Path) -> dict[str, list[str]]:
-    """Return {"train": files, "test": files} of a Parquet file or folder; without train*.parquet, all files train."""
+    """Return the files of a Parquet file or folder by what they are called, sorted: parts of one split have one name.
+
+    In a folder: its own files, or else those of `data/`; or else its folders' files, which go by the folder's name.
+    """
     if path.is_file() and path.suffix.lower() == ".parquet":
-        return {"train": [str(path)]}
-    files = _inside(path) or _inside(path / "data")
-    found = {split: [f for f in files if re.match(split, Path(f).name)] for split in ("train", "test")}
-    if not found["train"]:
-        found = {"train": files}
-    return {split: names for split, names in found.items() if names}
+        return {path.stem: [str(path)]}
+    named: dict[str, list[str]] = {}
+    for place in (path, path / "data"):
+        if files := _inside(place):
+            for file in files:
+                named.setdefault(without_shard(Path(file).stem), []).append(file)
+            return named
+        if place.is_dir():
+            folders = sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))
+            named |= {folder.name: files for folder in folders if (files := _inside(folder)) and folder.name != "data"}
+    return named
 
 
 def _inside(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
-    return sorted(str(p) for p in folder.glob("*.parquet") if p.is_file() and not p.name.startswith("."))
+    files = (p for p in folder.iterdir() if p.suffix.lower() == ".parquet" and not p.name.startswith("."))
+    return sorted(str(p) for p in files if p.is_file())
 
 
 def from_parquet(path: Path, study: Study) -> Listing:
@@ -45,9 +55,12 @@ def from_parquet(path: Path, study: Study) -> Listing:
 
     The library's copy of the tables, from which images are read by row, lies in the cache.
     """
-    files = parquet_files(path)
+    named = parquet_files(path)
+    chosen = choose(named, study.split, str(path))
+    sides = {"train": chosen.train, "test": chosen.test}
+    files = {side: [file for name in names for file in named[name]] for side, names in sides.items() if names}
     stats = [os.stat(name) for names in files.values() for name in names]
-    key = digest(str(path.resolve()), *(f"{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}" for s in stats))
+    key = digest(str(path.resolve()), *files, *(f"{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}" for s in stats))
     folder = cache_folder() / "tables" / key
     try:
         splits = _load(files, folder)
@@ -60,11 +73,12 @@ def from_parquet(path: Path, study: Study) -> Listing:
             if isinstance(cause, OSError) and cause.errno:
                 raise InputError(cannot_write(cause)) from None
             raise InputError(f"{path}: cannot be read as Parquet: {_first_line(cause)}; make it again") from None
-    listing = _listing(str(path), splits, key, path if path.is_dir() else path.parent)
-    used = [name for names in files.values() for name in names]
-    unused = [Path(name).name for name in (_inside(path) or _inside(path / "data")) if name not in used]
-    note = (f"files of the folder that are not used: {', '.join(unused)}",) if unused else ()
-    return replace(listing, notes=(*listing.notes, *note))
+    unused = {f"files of {name}": len(named[name]) for name in chosen.unused}
+    read = Chosen(("train",), ("test",) if chosen.test else (), notes=chosen.notes)
+    listing = _listing(str(path), splits, read, key, path if path.is_dir() else path.parent)
+    pooled = (f"read as one set: {listed(chosen.train)}",) if len(chosen.train) > 1 and not chosen.notes else ()
+    notes = (*listing.notes, *pooled)
+    return replace(listing, kind="Parquet", unused={**listing.unused, **unused}, notes=notes)
 
 
 def _load(files: dict[str, list[str]], folder: Path) -> Any:
@@ -83,8 +97,12 @@ def from_hub(name: str, study: Study) -> Listing:
         splits = _datasets().load_dataset(name)
     except Exception as error:
         raise InputError(f"hub:{name}: {type(error).__name__}: {_first_line(error)}") from None
-    key = digest(name, *(f"{split}:{splits[split]._fingerprint}" for split in sorted(splits)))
-    return _listing(f"hub:{name}", splits, key, None)
+    chosen = choose(splits, study.split, f"hub:{name}", every=not any(map(side_of, splits)))
+    used = [*chosen.train, *chosen.test]
+    key = digest(name, *(f"{split}:{splits[split]._fingerprint}" for split in used))
+    listing = _listing(f"hub:{name}", splits, chosen, key, None)
+    unused = {f"images of the split {split}": len(splits[split]) for split in chosen.unused}
+    return replace(listing, kind="hub", unused={**listing.unused, **unused})
 
 
 def _cached(name: str) -> bool:
@@ -117,30 +135,27 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _listing(source: str, splits: Any, key: str, beside: Path | None) -> Listing:
-    """List one or two splits; `beside`: the only folder in which paths that stand in for images are looked up."""
-    if "train" not in splits and len(splits) > 1:
-        raise InputError(f"{source}: no split 'train' among {', '.join(splits)}; name the one to learn from train")
-    used = [name for name in ("train", "test") if name in splits] if "train" in splits else list(splits)
+def _listing(source: str, splits: Any, chosen: Chosen, key: str, beside: Path | None) -> Listing:
+    """List the chosen splits; `beside`: the only folder in which paths that stand in for images are looked up."""
+    used = [*chosen.train, *chosen.test]
     parts = [splits[name] for name in used]
     datasets = _datasets()
     image = _column(source, parts[0], IMAGE_COLUMNS, lambda f: isinstance(f, datasets.Image), "an image")
     label = _column(source, parts[0], LABEL_COLUMNS, lambda f: isinstance(f, datasets.ClassLabel), "a label")
-    for part in parts[1:]:
+    for name, part in zip(used[1:], parts[1:], strict=True):
         if not {image, label} <= set(part.features):
-            raise InputError(f"{source}: the test split lacks the column '{image}' or '{label}' of the train split")
+            raise InputError(f"{source}: the {name} split lacks the column '{image}' or '{label}' of {used[0]}")
         if part.features[label] != parts[0].features[label]:
             raise InputError(f"{source}: classes differ between train and test; give both the same names, in order")
     classes, labels = _classes(source, parts[0].features[label], [v for part in parts for v in _values(part, label)])
     grouped = all("group" in part.features for part in parts)
-    unused = [name for name in splits if name not in used]
     return Listing(
         source, classes, labels,
         names=[f"{name} {i}" for name, part in zip(used, parts, strict=True) for i in range(len(part))],
-        test=np.repeat([False, True], [len(part) for part in parts]) if len(parts) == 2 else None,
+        test=np.repeat([name in chosen.test for name in used], [len(part) for part in parts]) if chosen.test else None,
         groups=["" if g is None else str(g) for part in parts for g in _values(part, "group")] if grouped else None,
         blob=_reader(source, parts, image, beside), key=key,
-        notes=(f"splits of the source that are not used: {', '.join(unused)}",) if unused else (),
+        notes=chosen.notes,
     )  # fmt: skip
 
 
@@ -183,14 +198,15 @@ def _reader(source: str, parts: list[Any], image: str, beside: Path | None) -> C
     import pyarrow as pa
 
     columns = [part.data.column(image) for part in parts]
-    first = len(columns[0])
+    starts = np.cumsum([0, *map(len, columns)])
     kind = columns[0].type
     if not (pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
             or pa.types.is_string(kind)):  # fmt: skip
         raise InputError(f"{source}: the column '{image}' holds {kind}; it must hold encoded images (JPEG, PNG, ...)")
 
     def blob(index: int) -> bytes:
-        value: Any = (columns[0][index] if index < first else columns[1][index - first]).as_py()
+        part = int(np.searchsorted(starts, index, side="right")) - 1
+        value: Any = columns[part][index - int(starts[part])].as_py()
         path = value
         if isinstance(value, dict):
             value, path = value.get("bytes"), value.get("path")
