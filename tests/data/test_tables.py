@@ -66,7 +66,7 @@ def test_files_with_metadata_and_others_beside_them(root: Path) -> None:
     assert (len(dataset.pool), len(dataset.test)) == (30, 6)
     assert dataset.images.names[0] == "train 0"
     assert dataset.images.names[30] == "test 0"
-    assert dataset.notes == ("files of the folder that are not used: prelabels.parquet",)
+    assert dataset.notes == ("files of prelabels not used: 1",)
     assert dataset.images.pixels is not None
     np.testing.assert_array_equal(dataset.images.pixels[20], picture(1, 0))
     assert dataset.images.blob is not None
@@ -217,7 +217,16 @@ def test_a_set_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = opened("hub:owner/name")
     assert dataset.source == "hub:owner/name"
     assert (len(dataset.pool), len(dataset.test)) == (20, 6)
-    assert dataset.notes == ("splits of the source that are not used: validation",)
+    hint = "--set 'split={train: [train, validation], test: test}'"
+    assert dataset.notes == (
+        f"validation (validation) is not used; {hint} adds it to the training set",
+        "images of the split validation not used: 4",
+    )
+    merged = opened("hub:owner/name", split={"train": ["train", "validation"], "test": "test"})
+    assert (len(merged.pool), len(merged.test)) == (24, 6)
+    assert merged.images.names[20] == "validation 0"
+    assert merged.images.blob is not None
+    assert merged.images.blob(20) == pictures(4, 1)[0]
 
 
 def test_a_set_of_the_hub_that_was_unpacked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,9 +246,13 @@ def test_a_set_of_the_hub_with_one_split(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ({"a": hub_like(4), "b": hub_like(4)}, "no split 'train' among a, b"),
+        ({"a": hub_like(4), "b": hub_like(4)}, "a, b say neither train nor test; say which is which"),
+        ({"train": hub_like(4), "validation": hub_like(4)}, "train and validation, but there is no test set"),
         ({"train": hub_like(20), "test": hub_like(4, names=("yes", "no"))}, "classes differ between train and test"),
-        ({"train": hub_like(20), "test": hub_like(4).remove_columns("label")}, "the test split lacks the column"),
+        (
+            {"train": hub_like(20), "test": hub_like(4).remove_columns("label")},
+            "the test split lacks the column 'img' or 'label' of train",
+        ),
         ({"train": hub_like(20, names=("no", "yes", "maybe"))}, "class 'maybe' has 0 readable images"),
         (ValueError("Config name is missing.\nPlease pick one"), "hub:owner/name: ValueError: Config name is missing."),
     ],

@@ -94,7 +94,8 @@ def _classes(root: Path, images: Sequence[Found], layout: Layout) -> tuple[tuple
 
 
 def _holds_anything(folder: Path) -> bool:
-    return any(os.scandir(folder))
+    with os.scandir(folder) as entries:
+        return any(True for _ in entries)
 
 
 def _groups(images: Sequence[Found], layout: Layout) -> Iterator[str]:

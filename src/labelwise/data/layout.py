@@ -119,7 +119,10 @@ def _with_splits(root: Path, inner: Mapping[str, Sequence[str]]) -> Layout | Non
     if not deep:
         if len(names) == 1 and readings[names[0]].class_too:
             return None
-        raise unclear(str(root), f"{listed(names)}: named as splits, but without class folders", names, names[1:])
+        raise InputError(
+            f"{root}: {listed(names)} {'are' if len(names) > 1 else 'is'} named as a split, but without class folders; "
+            "put the images into folders named after the classes, or set split=none if it is a class itself"
+        )
     flat = [name for name in names if name not in deep]
     if loose := [name for name in flat if readings[name].side != "validation"]:
         raise InputError(
@@ -130,7 +133,6 @@ def _with_splits(root: Path, inner: Mapping[str, Sequence[str]]) -> Layout | Non
     if others and not chosen.test:
         raise unclear(str(root), f"{listed(deep)} with class folders, beside {listed(others)}", deep)
     notes = [*chosen.notes]
-    notes += [f"folders that are not used: {', '.join([*others, *flat])}"] if others or flat else []
     if chosen.train == tuple(deep) and len(deep) > 1:
         notes.append(described(chosen.train, ()))
     unused = {**chosen.unused, **dict.fromkeys([*others, *flat], "")}
@@ -176,7 +178,6 @@ def _splits_below(root: Path, inner: Mapping[str, Sequence[str]]) -> Layout | No
     chosen = choose(names, "auto", f"{root}, in class folders")
     others = [name for name in below if name not in names]
     notes = [*chosen.notes, described(chosen.train, chosen.test) + ", in each class folder"]
-    notes += [f"folders in class folders that are not used: {', '.join(others)}"] if others else []
     unused = {**chosen.unused, **dict.fromkeys(others, "")}
     return _below(root, inner, Chosen(chosen.train, chosen.test, unused, tuple(dict.fromkeys(notes))))
 

@@ -14,6 +14,7 @@ from labelwise.config import Study
 from labelwise.data import sides
 from labelwise.data.labels import plain, read_labels
 from labelwise.errors import InputError
+from labelwise.parts import Sides
 
 
 class Column(NamedTuple):
@@ -40,14 +41,18 @@ class Rows:
 
 def read_rows(
     where: str, study: Study, label: Column, split: Column | None, place: Callable[[int], str],
-    declared: Sequence[str] | None = None, test: NDArray[np.bool_] | None = None,
+    declared: Sequence[str] | None = None, test: NDArray[np.bool_] | None = None, by_parts: bool = False,
 ) -> Rows:  # fmt: skip
-    """Read the labels of a table, and the sides: `test`, (n,) bool, as its files say, or else by its split column.
+    """Read the labels of a table, and the sides: `test`, (n,) bool, as its parts say, or else by its split column.
 
-    place(row): what to call a row in errors; declared: see `read_labels`. Errors: InputError for what is not clear.
+    place(row): what to call a row in errors; declared: see `read_labels`; by_parts: names in `study.split` are those of
+    parts (files, splits of the hub), else values of the column. Errors: InputError for what is not clear.
     """
     kept, unused, notes = np.arange(len(label.codes)), dict[str, int](), tuple[str, ...]()
-    if split is not None and study.split != "none":
+    named = isinstance(study.split, Sides)
+    if named and not by_parts and split is None:
+        raise InputError(f"{where}: split: names sides, but no column says them; name it: --set columns.split=NAME")
+    if split is not None and study.split != "none" and not (named and by_parts):
         kept, by_column, unused, notes = _sides(where, study, split, test)
         test = by_column if test is None or study.columns.split else test
     used, codes = np.unique(label.codes[kept], return_inverse=True)

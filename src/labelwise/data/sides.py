@@ -125,7 +125,8 @@ def choose(names: Iterable[str], split: Split, where: str, every: bool = False) 
     silent = [name for name, reading in readings.items() if reading.side is None]
     if mixed or (every and silent and len(parts) > 1):
         vague = mixed or silent
-        raise unclear(where, f"{listed(vague)} {'say' if len(vague) > 1 else 'says'} neither train nor test", parts)
+        does = "say" if len(vague) > 1 else "says"
+        raise unclear(where, f"{listed(vague)} {does} neither train nor test", parts[:-1] or parts, parts[1:][-1:])
     sides = _by_side(readings)
     if sum(bool(of) for of in sides.values()) < 2 and (not silent or not any(sides.values())):
         return Chosen(parts)  # all of one side, or none says any: nothing to hold apart
@@ -172,8 +173,6 @@ def _chosen(sides: Mapping[Side, list[str]], silent: list[str]) -> Chosen:
     if sides["validation"]:
         adds = example([*train, *sides["validation"]], test)
         notes.append(f"{listed(sides['validation'])} (validation) is not used; {adds} adds it to the training set")
-    if silent:
-        notes.append(f"{listed(silent)} not used: neither train nor test by name; split: can name it")
     if [name.casefold() for name in (*train, *test)] not in (["train"], ["train", "test"]):
         notes.append(described(train, test))
     return Chosen(train, test, unused, tuple(notes))
@@ -195,9 +194,8 @@ def given(names: Collection[str], sides: Sides, where: str) -> Chosen:
     if not train:
         raise InputError(f"{where}: split: test takes everything there is; leave something to train")
     unused = [name for name in names if name not in (*train, *sides.test)]
-    notes = [described(train, sides.test)]
-    notes += [f"{listed(unused)} not used: split: names neither"] if unused else []
-    return Chosen(train, sides.test, dict.fromkeys(unused, "not named by split:"), tuple(notes))
+    why = dict.fromkeys(unused, "not named by split:")
+    return Chosen(train, sides.test, why, (described(train, sides.test),))
 
 
 def described(train: Collection[str], test: Collection[str]) -> str:

@@ -17,7 +17,7 @@ from labelwise.data.images import Progress, unseen
 from labelwise.data.subsets import Subset, draw_subset
 from labelwise.labelers import Labeler, LabelEvents
 from labelwise.labelers.table import build_labeler, labeler_key
-from labelwise.metrics import evaluate
+from labelwise.metrics import evaluate, plain
 from labelwise.parts import Labeling
 from labelwise.state import State
 from labelwise.study.plan import Embedded, Run, asks_zero_shot, initial_set, tuning_set
@@ -141,7 +141,7 @@ class Answers:
         return {
             **card, "known": model.known(metrics.accuracy), "seconds": guesses.seconds,
             **{name: getattr(metrics, name) for name in ("accuracy", "macro_f1", "loss", "ece")},
-            "recall": metrics.recall.tolist(), **audit(guesses, self.dataset.labels),
+            "recall": plain(metrics.recall), **audit(guesses, self.dataset.labels),
         }  # fmt: skip
 
 

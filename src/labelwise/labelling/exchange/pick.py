@@ -16,7 +16,7 @@ from labelwise.errors import InputError
 from labelwise.labelling.board import Board
 from labelwise.labelling.exchange import model, sheet
 from labelwise.labelling.exchange.incoming import incoming
-from labelwise.labelling.exchange.trained import fit, folder_images, left_out_note
+from labelwise.labelling.exchange.trained import fit, folder_images
 from labelwise.labelling.options import check_strategy, options_named
 from labelwise.labelling.store import Image
 from labelwise.models.backbone import load_backbone
@@ -63,7 +63,7 @@ def pick(
     picks = run_strategy(strategy, candidates, n, indices, arrays, {}, seed, classes=len(names))
     probs = None if fitted is None else fitted.predict(picks.indices).probs
     rows = [_picked(images, i, rank, probs, names, strategy) for rank, i in enumerate(picks.indices.tolist(), 1)]
-    return rows, [*taken.notes, *([left_out_note(left_out)] if left_out else [])]
+    return rows, [*taken.notes, *left_out]
 
 
 def _labels(board: Board, test: set[int]) -> tuple[Indices, Labels]:
@@ -127,4 +127,4 @@ def predict(exported: Path, folder: Path, progress: Progress) -> tuple[list[Row]
         {"path": str(path), "label": trained.classes[k], "probability": round(float(row[k]), 6)}
         for path, k, row in zip(images.names, best.tolist(), probs, strict=True)
     ]
-    return rows, [left_out_note(left_out)] if left_out else []
+    return rows, left_out
