@@ -58,7 +58,7 @@ def listing(
     return Listing(
         source, rows.classes, rows.labels, [place(row) for row in kept.tolist()], rows.test,
         _groups(source, parts, columns.group, kept), blob=lambda index: read(int(kept[index])),
-        key=digest(key, columns.image, str(folder), study.columns.extension, hashlib.sha256(kept).hexdigest()),
+        key=digest(key, columns.image, str(folder), study.columns.extension, hashlib.sha256(kept.data).hexdigest()),
         unused={**columns.unused, **rows.unused}, notes=(*chosen.notes, *columns.notes, *rows.notes, *missing),
     )  # fmt: skip
 

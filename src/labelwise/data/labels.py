@@ -230,7 +230,7 @@ def _said(values: Sequence[Any], named: dict[str, list[int]], counts: NDArray[np
             f"{name}: {', '.join(f'{_shown(values[i])} ({counts[i]:,})' for i in found[:4])}"
             for name, found in sorted(merged.items())[:5]
         )
-        notes.append(f"{len(merged):,} classes are written in several ways, each read as one class: {shown}")
+        notes.append(f"classes that are written in several ways, each read as one: {shown}")
     folded: dict[str, list[str]] = defaultdict(list)
     for name in sorted(named):
         folded[name.casefold()].append(name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
-
-import yaml
 
 from labelwise.config import Study
 from labelwise.data.decode import EXTENSIONS
@@ -48,7 +48,12 @@ def option(keys: Columns, found: dict[str, str]) -> str:
     """Return the option that adds to a study's keys what was found: where the files lie, and what of other columns."""
     kept = {key: value for key, value in keys.model_dump().items() if value and key not in ("folder", "extension")}
     named = {key: value for key in Columns.model_fields if (value := {**kept, **found}.get(key))}
-    return f"--set 'columns={yaml.safe_dump(named, default_flow_style=True, sort_keys=False, width=10**6).strip()}'"
+    return f"--set 'columns={{{', '.join(f'{key}: {_yaml(value)}' for key, value in named.items())}}}'"
+
+
+def _yaml(value: str) -> str:
+    """Return a text as YAML takes it in a line, with double quotes where it needs some: single ones are the shell's."""
+    return value if re.fullmatch(r"[^\W\d][\w-]*|\.\w+", value) else json.dumps(value, ensure_ascii=False)
 
 
 def place_of_files(root: Path, names: Sequence[str]) -> tuple[dict[str, str], int]:
