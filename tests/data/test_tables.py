@@ -90,12 +90,12 @@ def test_files_are_splits_by_known_names(root: Path, train: str, test: str) -> N
 
 def test_files_that_are_not_clear(root: Path) -> None:
     hub_like(20).to_parquet(root / "train.parquet")
-    hub_like(6, seed=1).to_parquet(root / "val.parquet")
+    hub_like(16, seed=1).to_parquet(root / "val.parquet")
     assert "there are train and val, but there is no test set" in refused(root)
     dataset = opened(root, split={"train": "train", "test": "val"})
-    assert (len(dataset.pool), len(dataset.test)) == (20, 6)
+    assert (len(dataset.pool), len(dataset.test)) == (20, 16)
     dataset = opened(root, split="none")
-    assert (len(dataset.pool), len(dataset.test)) == (21, 5)
+    assert (len(dataset.pool), len(dataset.test)) == (28, 8)
     assert dataset.notes[0] == "read as one set: train, val"
 
 
