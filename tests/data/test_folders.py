@@ -299,15 +299,17 @@ def test_a_folder_that_may_not_be_read(root: Path, monkeypatch: pytest.MonkeyPat
     class_folders(root)
 
     whole = os.scandir
+    closed = {str(root / "cat")}
 
     def denied(path: str) -> object:
-        if str(path).endswith(closed):
+        if str(path).rstrip("/") in closed:
             raise PermissionError(13, "Permission denied", path)
         return whole(path)
 
     monkeypatch.setattr("labelwise.data.scan.os.scandir", denied)
-    for closed in ("cat", root.name):
-        assert "Permission denied" in refused(root)
+    assert "cat: Permission denied; check the path" in refused(root)
+    closed.add(str(root))
+    assert "Permission denied" in refused(root)
 
 
 def test_the_whole_set_cannot_be_the_test_set(root: Path) -> None:
@@ -322,6 +324,20 @@ def test_a_class_of_one_scene_is_in_training_only(root: Path) -> None:
     assert np.bincount(dataset.labels[dataset.test], minlength=3).tolist() == [1, 1, 0]
     assert np.bincount(dataset.labels[dataset.pool], minlength=3).tolist() == [5, 5, 5]
     assert "in training only, and not in the test set: 'emu'" in dataset.notes[-1]
+
+
+def test_a_test_set_that_overlaps_the_training_set_is_said(root: Path) -> None:
+    class_folders(root / "train", seed=1)
+    class_folders(root / "test", seed=1)
+    assert opened(root).notes == (
+        "the test set equals images of the training set: accuracies are of images that were learned",
+    )
+    class_folders(root / "test", count=5, seed=2)
+    write(root / "test" / "cat" / "0.png", encoded(picture(1, 0, 3), "PPM"))
+    assert opened(root).notes == (
+        "2 of 12 test images are in the training set too: accuracies are too high",
+        "1 of 12 test images look the same as images of the training set",
+    )
 
 
 def test_a_set_whose_classes_are_one_scene_each_cannot_be_split(root: Path) -> None:

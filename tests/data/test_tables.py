@@ -74,6 +74,32 @@ def test_files_with_metadata_and_others_beside_them(root: Path) -> None:
     assert dataset.images.blob(35) == pictures(6, seed=2)[5]
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("mnist-train", "mnist-test"), ("Train", "Test"), ("cifar_train", "cifar_test"), ("train/0000", "test/0000"),
+     ("data/train-00000-of-00001", "data/test-00000-of-00001")],
+)  # fmt: skip
+def test_files_are_splits_by_known_names(root: Path, train: str, test: str) -> None:
+    for name, count in ((train, 20), (test, 6)):
+        (root / name).parent.mkdir(exist_ok=True)
+        hub_like(count, seed=count).to_parquet(root / f"{name}.parquet")
+    dataset = opened(root)
+    assert (len(dataset.pool), len(dataset.test)) == (20, 6)
+    assert dataset.images.blob is not None
+    assert dataset.images.blob(int(dataset.test[0])) == pictures(1, seed=6)[0]
+
+
+def test_files_that_are_not_clear(root: Path) -> None:
+    hub_like(20).to_parquet(root / "train.parquet")
+    hub_like(16, seed=1).to_parquet(root / "val.parquet")
+    assert "there are train and val, but there is no test set" in refused(root)
+    dataset = opened(root, split={"train": "train", "test": "val"})
+    assert (len(dataset.pool), len(dataset.test)) == (20, 16)
+    dataset = opened(root, split="none")
+    assert (len(dataset.pool), len(dataset.test)) == (28, 8)
+    assert dataset.notes[0] == "read as one set: train, val"
+
+
 @pytest.mark.parametrize("names", [["train.parquet"], ["test.parquet"], ["anything.parquet"], ["data/train-0.parquet"]])
 def test_without_a_test_split(root: Path, names: list[str]) -> None:
     for name in names:

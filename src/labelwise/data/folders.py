@@ -37,6 +37,7 @@ def from_folder(root: Path, study: Study) -> Listing:
             unused[layout.why_not(image.path)] += 1
     classes, empty = _classes(root, images, layout)
     codes = {name: k for k, name in enumerate(classes)}
+    images.sort(key=lambda image: _order(image.path, *layout.place(image.path)))
     places = [layout.place(image.path) for image in images]
     names = [printable(image.path) for image in images]
 
@@ -73,7 +74,7 @@ def _once(root: Path, images: list[Found], layout: Layout, unused: Counter[str])
             )
     if double := len(images) - len(first):
         unused["links to images that are listed already"] += double
-    return sorted(first.values(), key=lambda image: image.path)
+    return list(first.values())
 
 
 def _classes(root: Path, images: Sequence[Found], layout: Layout) -> tuple[tuple[str, ...], list[str]]:
@@ -106,6 +107,12 @@ def _groups(images: Sequence[Found], layout: Layout) -> Iterator[str]:
     for image in images:  # a single folder below, such as class/images, separates nothing
         folder, parent = layout.folder(image.path), os.path.dirname(image.path)
         yield "" if parent == folder or len(parents[folder]) == 1 else parent
+
+
+def _order(path: str, klass: str, test: bool) -> tuple[bool, str, list[tuple[bool, str]]]:
+    """Return what images are sorted by: the training set first, by class, a folder's own files before its folders'."""
+    *above, name = path.split("/")
+    return test, klass, [*((True, folder) for folder in above), (False, name)]
 
 
 def _as_found(name: str, image: Found) -> str:

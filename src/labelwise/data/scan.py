@@ -133,14 +133,20 @@ class _Walk:
         todo, been = [link], set[str]()
         while todo:
             path = todo.pop()
-            real, at = (self._inside(os.path.join(self.root, p)) for p in (path, os.path.dirname(path)))
+            real = self._inside(os.path.join(self.root, path))
             if real is None:
                 self.outside.append(path)
-            elif real in been or f"{at}/".startswith(f"{real}/") or not real:
+            elif not real or real in been or self._lies_in(path, real):
                 self.unused["links to folders that are listed already"] += 1
             else:
                 been.add(real)
                 todo += self.look_into(path, real)
+
+    def _lies_in(self, path: str, real: str) -> bool:
+        """Return whether a path leads through a folder, by its links or in truth."""
+        parts = path.split("/")
+        above = (self._inside(os.path.join(self.root, *parts[:k])) for k in range(1, len(parts)))
+        return any(f"{place}/".startswith(f"{real}/") for place in above)
 
     def _inside(self, path: str) -> str | None:
         """Return where a path really lies, below the folder, or None where it leads out."""

@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+import yaml
+
 from labelwise.errors import InputError, nearest
 from labelwise.parts import Sides
 
@@ -96,7 +98,7 @@ def is_fold(name: str) -> bool:
     """Return whether a name looks like a fold of a cross-validation: `fold1`, `cv_3`, `k-fold 2`, `split0`."""
     words = _words(name)
     others = [word for word in words if not word.isdigit() and word != "k"]
-    numbered = any(word.isdigit() for word in words) or others == ["kfold"]
+    numbered = any(word.isdigit() or word == "k" for word in words) or others == ["kfold"]
     return numbered and bool(others) and set(others) <= FOLDS
 
 
@@ -219,7 +221,8 @@ def example(train: Collection[str], test: Collection[str]) -> str:
 
 def _flow(names: Collection[str]) -> str:
     """Return names as YAML takes them in one line."""
-    shown = [name if re.fullmatch(r"[^\W\d][\w.-]*", name) else f'"{name}"' for name in names]
+    shown = [name if re.fullmatch(r"[^\W\d][\w.-]*", name) and yaml.safe_load(name) == name else f'"{name}"'
+             for name in names]  # fmt: skip
     return shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"
 
 
