@@ -98,7 +98,7 @@ def test_absolute_paths_become_relative_names(table: Path, tmp_path: Path) -> No
         (rows(3) + ",odd\n ,even\n", "2 rows name no image in the column 'path' (line 5, 6)"),
         (
             rows(3) + "\n\nimages/99.png,even\nimages/98.png,odd\n",
-            "2 of 5 images have no file: images/99.png (line 7), images/98.png (line 8); names are relative to the folder",
+            "2 of 5 images have no file: images/99.png (line 7), images/98.png (line 8); names are relative to the",
         ),
         (rows(3) + "images,even\n", "1 of 4 images have no file: images (line 5)"),
         (

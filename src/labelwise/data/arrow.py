@@ -95,9 +95,12 @@ def _distinct(source: str, parts: list[Any], name: str, feature: Any = None) -> 
     if pa.types.is_nested(chunks[0].type):
         what = f"labels are {feature}" if feature else f"the column '{name}' holds {chunks[0].type}"
         raise InputError(f"{source}: {what}; they must be text or whole numbers, one an image")
-    encoded = pa.chunked_array(chunks).dictionary_encode(null_encoding="encode").unify_dictionaries()
-    codes = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in encoded.chunks])
-    return Column(encoded.chunk(0).dictionary.to_pylist(), codes.astype(np.int64))
+    if feature is None:  # text whatever it is; a part without any is of no type
+        chunks = [chunk.cast(pa.large_string()) for chunk in chunks]
+    encoded = pa.chunked_array(chunks).dictionary_encode().unify_dictionaries()
+    values = encoded.chunk(0).dictionary.to_pylist()
+    codes = np.concatenate([chunk.indices.fill_null(len(values)).to_numpy() for chunk in encoded.chunks])
+    return Column([*values, *([None] if (codes == len(values)).any() else [])], codes.astype(np.int64))
 
 
 def _groups(source: str, parts: list[Any], name: str, kept: Indices) -> list[str] | None:
