@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -240,6 +241,11 @@ class Study(Part):
                 raise ValueError(f"{what}: {', '.join(sorted(double))} stands there twice")
         return self
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether images of the source may be left out, so that numbers of its rows mean nothing in the data set."""
+        return self.skip_unreadable or self.columns.minus_one == "unlabelled"
+
     def arm_name(self, arm: Arm) -> str:
         """Short name of an arm: its strategy, and each part that differs from the study's own."""
         parts = [f"{key}={self._said(getattr(arm, key))}" for key in PARTS
@@ -314,8 +320,11 @@ def _given_in(where: tuple[int | str, ...], overrides: Iterable[str], path: str)
     return path
 
 
+WHOLE = "tag:yaml.org,2002:int"
+
+
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, which would let the last of two equal keys win without a word."""
+    """YAML's safe loader, which would let the last of two equal keys win, and take a class 010 for the number 8."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         first: dict[str, int] = {}
@@ -327,6 +336,13 @@ class _UniqueKeys(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, twice, key.start_mark)
             first[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
+
+
+_UniqueKeys.yaml_implicit_resolvers = {
+    first: [(tag, known) for tag, known in resolvers if tag != WHOLE]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_UniqueKeys.add_implicit_resolver(WHOLE, re.compile(r"[-+]?(0|[1-9][0-9_]*)\Z"), list("-+0123456789"))
 
 
 def _yaml(text: str, where: str) -> Any:
@@ -377,7 +393,7 @@ def _shown(value: object) -> str:
 def _known_keys(path: tuple[int | str, ...]) -> list[str]:
     groups: dict[str, type[BaseModel]] = {
         "sizes": Row, "arms": Arm, "initial": Initial, "learner": Learner, "labeler": Labeling, "zero_shot": ZeroShot,
-        "prices": Prices,
+        "prices": Prices, "columns": Columns, "split": Sides,
     }  # fmt: skip
     last = next((step for step in reversed(path) if step in groups), None)
     return list((groups[str(last)] if last else Study).model_fields)

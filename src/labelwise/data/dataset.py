@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from labelwise.arrays import Floats, Indices, Labels
 from labelwise.config import Study, digest
 from labelwise.data.images import ImageSet, Inspection, Progress, from_array, from_blobs, names_alone
-from labelwise.data.splits import groups_by, groups_of, set_apart
+from labelwise.data.splits import groups_by, groups_of, overlap, set_apart
 from labelwise.data.vectors import Vectors
 from labelwise.errors import InputError, printable
 
@@ -75,21 +75,23 @@ def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
         raise InputError(f"{listing.source}: no images found; formats read are JPEG, PNG, WebP, BMP, GIF, TIFF, PPM")
     names = [printable(name) for name in listing.names]
     if listing.vectors is not None:
-        images, found = names_alone(names, listing.vectors.fingerprint)
+        images, found = names_alone(names, listing.vectors.fingerprint, listing.vectors.ids())
     elif listing.pixels is not None:
         images, found = from_array(listing.pixels, names, looks=listing.test is None)
     else:
         assert listing.blob is not None
         images, found = from_blobs(listing.blob, names, listing.key, study.max_pixels, progress)
-    notes = (*listing.notes, *_left_out(listing.source, names, found, study.skip_unreadable))
+    unused = (f"{what} not used: {number:,}" for what, number in sorted(listing.unused.items()) if number)
+    notes = (*listing.notes, *unused, *_left_out(listing.source, names, found, study.skip_unreadable))
     labels = listing.labels[found.readable]
     _check_classes(listing, labels)
     if listing.test is None:
-        is_test, note = _set_apart(listing, labels, found, study.test_share)
-        notes = (*notes, note)
+        is_test, more = _set_apart(listing, labels, found, study.test_share)
     else:
         is_test = listing.test[found.readable]
-    _check_split(listing, labels, is_test)
+        _check_split(listing, labels, is_test)
+        more = _overlap(is_test, found)
+    notes = (*notes, *more)
     if images.small and listing.blob is not None and listing.blob(int(found.readable[0])).startswith(b"\xff\xd8"):
         notes = (*notes, "small images stored as JPEG, which loses detail: accuracies can differ a little from others'")
     fingerprint = digest(
@@ -125,22 +127,51 @@ def _groups(listing: Listing, found: Inspection) -> Sequence[str] | None:
     return [listing.groups[i] for i in found.readable]
 
 
-def _set_apart(listing: Listing, labels: Labels, found: Inspection, share: float) -> tuple[NDArray[np.bool_], str]:
-    """Return (N,) bool, which images are the test set, and a note that says so."""
+def _set_apart(
+    listing: Listing, labels: Labels, found: Inspection, share: float
+) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Return (N,) bool, which images are the test set, and notes that say so.
+
+    A class whose images are all one group is in training only. Errors: InputError where that leaves nothing to test.
+    """
     if share >= 1:
         raise InputError("test_share: 100 % leaves nothing to learn from; the default is 20%")
     groups = _groups(listing, found)
     if listing.vectors is not None:
-        ids, alike = groups_by(groups, listing.vectors.equal, len(labels)), "equal rows"
+        ids, near = groups_by(groups, listing.vectors.equal, len(labels)), "equal rows"
     else:
         assert found.looks is not None
-        ids, alike = groups_of(groups, found.looks), "near-duplicates"
+        ids, near = groups_of(groups, found.looks), "near-duplicates"
     is_test = set_apart(labels, ids, share)
     grouped = int((np.bincount(ids)[ids] > 1).sum())
+    tested = np.bincount(labels[is_test], minlength=len(listing.classes)) > 0
+    untested = ", ".join(f"'{listing.classes[k]}'" for k in np.flatnonzero(~tested))
+    alike = f"all images of {untested} look alike or share groups with others that have to be learned"
+    if tested.sum() < 2:
+        raise InputError(
+            f"{listing.source}: no test set can be set apart: {alike}; add images of other scenes, or split them into "
+            "train and test yourself"
+        )
+    left = [f"in training only, and not in the test set: {untested}; {alike}"] if untested else []
     return is_test, (
         f"no test split in the source: {is_test.sum():,} of {len(labels):,} images set apart, stratified, whole groups "
-        f"together ({grouped:,} images are in groups: scenes or {alike})"
+        f"together ({grouped:,} images are in groups: scenes or {near})",
+        *left,
     )
+
+
+def _overlap(is_test: NDArray[np.bool_], found: Inspection) -> tuple[str, ...]:
+    """Return notes on test images that the training set holds too."""
+    same, alike = overlap(is_test, found.hashes, found.looks)
+    total = int(is_test.sum())
+    notes = []
+    if same == total:
+        notes.append("the test set equals images of the training set: accuracies are of images that were learned")
+    elif same:
+        notes.append(f"{same:,} of {total:,} test images are in the training set too: accuracies are too high")
+    if alike:
+        notes.append(f"{alike:,} of {total:,} test images look the same as images of the training set")
+    return tuple(notes)
 
 
 def _check_classes(listing: Listing, labels: Labels) -> None:
@@ -160,14 +191,13 @@ def _check_classes(listing: Listing, labels: Labels) -> None:
 
 
 def _check_split(listing: Listing, labels: Labels, is_test: NDArray[np.bool_]) -> None:
+    """Refuse a source's own split whose sides do not have the same classes. Errors: InputError."""
     count = len(listing.classes)
     train, test = (np.bincount(labels[side], minlength=count) > 0 for side in (~is_test, is_test))
     for sides, here, there in ((train & ~test, "train", "test"), (test & ~train, "test", "train")):
         if sides.any():
             names = ", ".join(f"'{listing.classes[k]}'" for k in np.flatnonzero(sides))
-            cause = (
-                "give both splits the same classes" if listing.test is not None
-                else "all their images look alike or share groups: add images of other scenes, or split them "
-                "into train and test yourself"
-            )  # fmt: skip
-            raise InputError(f"{listing.source}: classes differ: {names} in {here} but not in {there}; {cause}")
+            raise InputError(
+                f"{listing.source}: classes differ: {names} in {here} but not in {there}; give both splits the same "
+                "classes"
+            )

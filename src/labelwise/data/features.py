@@ -49,12 +49,11 @@ def load(path: Path, study: Study) -> Listing:
     _check_lengths(file, rows, {roles[role]: values for role, values in {**columns, "label": labels}.items()})
     names = _names(file, columns.get("image"), rows)
     classes = _classes(file, labels, names, named.minus_one)
-    keep, test, notes, unused = classes.labels >= 0, None, classes.notes, {}
-    if left_out := int((~keep).sum()):
-        unused["rows without a label (-1)"] = left_out
+    keep, test, notes = classes.labels >= 0, None, classes.notes
+    unused: dict[str, int] = {}
     if "split" in columns:
-        keep, test, more, dropped = _sides(file, columns["split"], study.split, keep)
-        notes, unused = (*notes, *more), {**unused, **dropped}
+        keep, test, more, unused = _sides(file, columns["split"], study.split, keep)
+        notes = (*notes, *more)
     elif not isinstance(study.split, str):
         raise InputError(f"{path}: split: names sides, and the file has no column split; add one, or leave split: out")
     if others := [name for name in file.columns if name not in roles.values()]:
@@ -64,7 +63,6 @@ def load(path: Path, study: Study) -> Listing:
     found = found.part(kept)
     if test is not None:
         test = test[kept]
-        notes = (*notes, *_overlap(found, test))
     return Listing(
         str(path), classes.names, classes.labels[kept], _taken(names, kept), test,
         None if groups is None else _taken(groups, kept), vectors=found, kind="features without images",
@@ -133,17 +131,6 @@ def _sides(
     is_used = np.array([name in (*chosen.train, *chosen.test) for name in found])
     is_test = np.array([name in chosen.test for name in found])
     return keep & is_used[codes], is_test[codes] if chosen.test else None, chosen.notes, unused
-
-
-def _overlap(found: Vectors, test: NDArray[np.bool_]) -> tuple[str, ...]:
-    """Say how many test rows equal a training row."""
-    again, first = found.equal
-    group = np.arange(len(test))
-    group[again] = first
-    in_train = np.zeros(len(test), bool)
-    in_train[group[~test]] = True
-    both = int(in_train[group[test]].sum())
-    return (f"{both:,} of {test.sum():,} rows of the test set equal a row of the training set",) if both else ()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+import yaml
+
 from labelwise.errors import InputError, nearest
 from labelwise.parts import Sides
 
@@ -28,8 +30,8 @@ WORDS: dict[str, Side] = {
 EVAL = frozenset({"eval", "evaluation", "evalset"})
 """The test set where there is no other; beside one, what others call validation."""
 AROUND = frozenset({
-    "set", "sets", "data", "dataset", "subset", "split", "image", "images", "img", "imgs", "picture", "pictures", "photo",
-    "photos", "sample", "samples", "file", "files", "folder", "part", "batch", "shard", "of",
+    "set", "sets", "data", "dataset", "subset", "split", "image", "images", "img", "imgs", "picture", "pictures",
+    "photo", "photos", "sample", "samples", "file", "files", "folder", "part", "batch", "shard", "of",
 })  # fmt: skip
 """Words that change nothing beside one of WORDS."""
 FOLDS = frozenset({"fold", "folds", "kfold", "cv", "split"})
@@ -96,7 +98,7 @@ def is_fold(name: str) -> bool:
     """Return whether a name looks like a fold of a cross-validation: `fold1`, `cv_3`, `k-fold 2`, `split0`."""
     words = _words(name)
     others = [word for word in words if not word.isdigit() and word != "k"]
-    numbered = any(word.isdigit() for word in words) or others == ["kfold"]
+    numbered = any(word.isdigit() or word == "k" for word in words) or others == ["kfold"]
     return numbered and bool(others) and set(others) <= FOLDS
 
 
@@ -125,7 +127,8 @@ def choose(names: Iterable[str], split: Split, where: str, every: bool = False) 
     silent = [name for name, reading in readings.items() if reading.side is None]
     if mixed or (every and silent and len(parts) > 1):
         vague = mixed or silent
-        raise unclear(where, f"{listed(vague)} {'say' if len(vague) > 1 else 'says'} neither train nor test", parts)
+        does = "say" if len(vague) > 1 else "says"
+        raise unclear(where, f"{listed(vague)} {does} neither train nor test", parts[:-1] or parts, parts[1:][-1:])
     sides = _by_side(readings)
     if sum(bool(of) for of in sides.values()) < 2 and (not silent or not any(sides.values())):
         return Chosen(parts)  # all of one side, or none says any: nothing to hold apart
@@ -172,8 +175,6 @@ def _chosen(sides: Mapping[Side, list[str]], silent: list[str]) -> Chosen:
     if sides["validation"]:
         adds = example([*train, *sides["validation"]], test)
         notes.append(f"{listed(sides['validation'])} (validation) is not used; {adds} adds it to the training set")
-    if silent:
-        notes.append(f"{listed(silent)} not used: neither train nor test by name; split: can name it")
     if [name.casefold() for name in (*train, *test)] not in (["train"], ["train", "test"]):
         notes.append(described(train, test))
     return Chosen(train, test, unused, tuple(notes))
@@ -195,9 +196,8 @@ def given(names: Collection[str], sides: Sides, where: str) -> Chosen:
     if not train:
         raise InputError(f"{where}: split: test takes everything there is; leave something to train")
     unused = [name for name in names if name not in (*train, *sides.test)]
-    notes = [described(train, sides.test)]
-    notes += [f"{listed(unused)} not used: split: names neither"] if unused else []
-    return Chosen(train, sides.test, dict.fromkeys(unused, "not named by split:"), tuple(notes))
+    why = dict.fromkeys(unused, "not named by split:")
+    return Chosen(train, sides.test, why, (described(train, sides.test),))
 
 
 def described(train: Collection[str], test: Collection[str]) -> str:
@@ -221,7 +221,8 @@ def example(train: Collection[str], test: Collection[str]) -> str:
 
 def _flow(names: Collection[str]) -> str:
     """Return names as YAML takes them in one line."""
-    shown = [name if re.fullmatch(r"[^\W\d][\w.-]*", name) else f'"{name}"' for name in names]
+    shown = [name if re.fullmatch(r"[^\W\d][\w.-]*", name) and yaml.safe_load(name) == name else f'"{name}"'
+             for name in names]  # fmt: skip
     return shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"
 
 

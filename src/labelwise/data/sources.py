@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from labelwise.config import Study
-from labelwise.data import cifar, feature_files, features, folders, tables
+from labelwise.data import cifar, csv_files, feature_files, features, folders, tables
 from labelwise.data.dataset import Dataset, Listing, build
 from labelwise.data.images import Progress
 from labelwise.errors import InputError, nearest, printable
@@ -60,10 +60,11 @@ SOURCES: tuple[Source, ...] = (
            lambda data: feature_files.recognises(_folder(data)),
            lambda study: features.load(_folder(study.data), study)),
     Source("Parquet", "a Parquet file, or a folder of them (train*.parquet, test*.parquet), with an image and a label",
-           lambda data: bool(tables.parquet_files(_folder(data))), lambda study: tables.from_parquet(_folder(study.data), study)),
-    Source("CSV", "a CSV file with the columns path,label[,group]; paths are relative to the file",
+           lambda data: bool(tables.parquet_files(_folder(data))),
+           lambda study: tables.from_parquet(_folder(study.data), study)),
+    Source("CSV", "a CSV file with the columns path,label[,group][,split]; paths are relative to the file",
            lambda data: _folder(data).suffix.lower() == ".csv" and not _folder(data).is_dir(),
-           lambda study: folders.from_csv(_folder(study.data), study)),
+           lambda study: csv_files.from_csv(_folder(study.data), study)),
     Source("folder", "a folder with one folder of images a class, with or without train/ and test/ above them",
            lambda data: _folder(data).is_dir(), lambda study: folders.from_folder(_folder(study.data), study)),
 )  # fmt: skip

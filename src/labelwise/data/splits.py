@@ -46,7 +46,8 @@ def set_apart(labels: Labels, groups: NDArray[np.int64], share: float) -> NDArra
     """Return (N,) bool: the test set, about `share` of each class, no group on both sides.
 
     Groups of several images are dealt first, in a fixed random order, as long as they bring the classes nearer to
-    their share; single images fill up what is missing. Then every class that can be gets onto both sides.
+    their share; single images fill up what is missing. Then every class that can be gets onto both sides; a class
+    that cannot, since all its images are one group, is not in the test set.
     """
     test = np.zeros(len(labels), dtype=bool)
     wanted = np.maximum(1, np.round(share * np.bincount(labels))).astype(np.int64)
@@ -56,6 +57,8 @@ def set_apart(labels: Labels, groups: NDArray[np.int64], share: float) -> NDArra
     for side in (True, False):
         for k in np.setdiff1d(labels, labels[test == side]):
             _move_one(test, labels, groups, k, side)
+    while len(unlearned := np.setdiff1d(labels, labels[~test])):  # a class that is tested is learned too
+        test &= ~np.isin(groups, groups[np.isin(labels, unlearned)])
     return test
 
 
@@ -101,3 +104,18 @@ def _move_one(test: NDArray[np.bool_], labels: Labels, groups: NDArray[np.int64]
         if np.isin(labels[moved], left).all():
             test[moved] = side
             return
+
+
+def overlap(test: NDArray[np.bool_], hashes: NDArray[np.void], looks: Looks | None) -> tuple[int, int]:
+    """Return how many test images are in the training set too: the same content, and others that look the same.
+
+    test: (N,) bool; hashes: (N,) of the content; looks: (N, LOOK * LOOK) uint8 thumbnails, or None.
+    """
+    same = np.isin(hashes[test], hashes[~test])
+    if looks is None:
+        return int(same.sum()), 0
+    first, second = near_duplicates(looks)
+    across = test[first] != test[second]
+    alike = np.zeros(len(test), dtype=bool)
+    alike[np.where(test[first], first, second)[across]] = True
+    return int(same.sum()), int((alike[test] & ~same).sum())

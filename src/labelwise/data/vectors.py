@@ -48,6 +48,12 @@ class Vectors:
     equal: Pairs
     notes: tuple[str, ...] = ()
 
+    def ids(self) -> NDArray[np.int64]:
+        """Return (N,) numbers, the same for equal rows."""
+        found = np.arange(len(self.values))
+        found[self.equal[0]] = self.equal[1]
+        return found
+
     def part(self, rows: Indices) -> Vectors:
         """Return these rows in this order, from a copy in the cache; all of them in order: as they are."""
         if np.array_equal(rows, np.arange(len(self.values))):

@@ -19,7 +19,7 @@ from labelwise.labelling.board import Board
 from labelwise.labelling.exchange import model, sheet
 from labelwise.labelling.exchange.contents import Answer, Contents
 from labelwise.labelling.exchange.incoming import incoming
-from labelwise.labelling.exchange.trained import fit, folder_images, left_out_note
+from labelwise.labelling.exchange.trained import fit, folder_images
 from labelwise.labelling.options import check_strategy, options_named
 from labelwise.labelling.store import Image
 from labelwise.models.backbone import load_backbone
@@ -53,7 +53,7 @@ def pick(
         features = embed_dataset(images, load_backbone(learner), progress).values
     assert seen.looks is not None
     groups = groups_of(None, np.asarray(seen.looks))
-    notes = [*taken.notes, *([left_out_note(left_out)] if left_out else [])]
+    notes = [*taken.notes, *left_out]
     return _ranked(images.names, features, groups, board, taken.test, n, strategy, seed, notes), notes
 
 
@@ -167,4 +167,4 @@ def predict(exported: Path, folder: Path, progress: Progress) -> tuple[list[Row]
         {"path": str(path), "label": trained.classes[k], "probability": round(float(row[k]), 6)}
         for path, k, row in zip(images.names, best.tolist(), probs, strict=True)
     ]
-    return rows, [left_out_note(left_out)] if left_out else []
+    return rows, left_out
