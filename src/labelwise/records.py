@@ -17,6 +17,7 @@ from labelwise.arrays import Labels
 from labelwise.database import locked, now, sqlite, transaction
 from labelwise.errors import InputError
 from labelwise.labelers import LabelEvents
+from labelwise.metrics import plain
 from labelwise.predictions import FULL, Tested, compact, content, pack, read
 from labelwise.state import EMPTY, State, advance
 
@@ -66,7 +67,7 @@ ROUNDS = sa.Table(
     sa.Column("round", sa.Integer, primary_key=True),
     *[sa.Column(name, sa.Integer, nullable=False) for name in _COUNT],
     *[sa.Column(name, sa.Float, nullable=False) for name in _REAL],
-    sa.Column("per_class", sa.Text, nullable=False),  # JSON: recall, precision, f1, each K numbers
+    sa.Column("per_class", sa.Text, nullable=False),  # JSON: recall, precision, f1, each K numbers, or null
     sa.Column("details", sa.Text, nullable=False),  # JSON: what the learner chose
     sa.Column("fit_key", sa.Text, nullable=False),
     sa.Column("predictions", sa.LargeBinary, nullable=False),  # packed, see predictions.py
@@ -244,7 +245,7 @@ def _round_row(done: Round, truth: Labels) -> dict[str, Any]:
         "seconds_score": done.seconds_score + extra.seconds_score, "seconds_select": done.seconds_select,
         "seconds_evaluate": done.test.seconds + extra.seconds_evaluate, "seconds_zero_shot": done.seconds_zero_shot,
         "peak_memory_mb": done.peak_memory_mb, "fit_key": done.fit_key, "details": json.dumps(done.details),
-        "per_class": json.dumps({k: getattr(metrics, k).tolist() for k in ("recall", "precision", "f1")}),
+        "per_class": json.dumps({k: plain(getattr(metrics, k)) for k in ("recall", "precision", "f1")}),
         "predictions": pack(compact(done.test.probs, truth), truth),
     }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from labelwise.config import Arm, Initial, Learner, Prices, Row, Study
 from labelwise.errors import InputError, nearest
-from labelwise.parts import Columns, Labeling, ZeroShot
+from labelwise.parts import Columns, Labeling, Sides, ZeroShot
 
 
 def load_study(path: Path, overrides: Iterable[str] = (), data: str | None = None) -> Study:
@@ -63,8 +64,11 @@ def _given_in(where: tuple[int | str, ...], overrides: Iterable[str], path: str)
     return path
 
 
+WHOLE = "tag:yaml.org,2002:int"
+
+
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, which would let the last of two equal keys win without a word."""
+    """YAML's safe loader, which would let the last of two equal keys win, and take a class 010 for the number 8."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         first: dict[str, int] = {}
@@ -76,6 +80,13 @@ class _UniqueKeys(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, twice, key.start_mark)
             first[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
+
+
+_UniqueKeys.yaml_implicit_resolvers = {
+    first: [(tag, known) for tag, known in resolvers if tag != WHOLE]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_UniqueKeys.add_implicit_resolver(WHOLE, re.compile(r"[-+]?(0|[1-9][0-9_]*)\Z"), list("-+0123456789"))
 
 
 def _yaml(text: str, where: str) -> Any:
@@ -126,7 +137,7 @@ def _shown(value: object) -> str:
 def _known_keys(path: tuple[int | str, ...]) -> list[str]:
     groups: dict[str, type[BaseModel]] = {
         "sizes": Row, "arms": Arm, "initial": Initial, "learner": Learner, "labeler": Labeling, "zero_shot": ZeroShot,
-        "prices": Prices, "columns": Columns,
+        "prices": Prices, "columns": Columns, "split": Sides,
     }  # fmt: skip
     last = next((step for step in reversed(path) if step in groups), None)
     return list((groups[str(last)] if last else Study).model_fields)

@@ -72,17 +72,32 @@ def test_train_alone_is_split(root: Path) -> None:
     assert (len(opened(root).pool), len(opened(root).test)) == (10, 2)
 
 
-@pytest.mark.parametrize("classes", [("bus", "test"), ("bus", "test", "train"), ("train", "test")])
-def test_classes_may_be_named_as_splits(root: Path, classes: tuple[str, ...]) -> None:
-    assert opened(class_folders(root, classes)).classes == tuple(sorted(classes))
+@pytest.mark.parametrize("classes", [("bus", "train"), ("bus", "fold1"), ("invalid", "valid"), ("beaker", "test_tube")])
+def test_a_class_may_be_named_as_a_split(root: Path, classes: tuple[str, ...]) -> None:
+    assert opened(class_folders(root, classes)).classes == classes
+
+
+@pytest.mark.parametrize("classes", [("bus", "test"), ("bus", "test", "train"), ("train", "test"), ("Training", "bus")])
+def test_names_of_splits_without_class_folders_are_not_clear(root: Path, classes: tuple[str, ...]) -> None:
+    class_folders(root, classes)
+    assert "without class folders; put the images into folders named after the classes, or set split=none" in refused(
+        root
+    )
+    assert opened(root, split="none").classes == tuple(sorted(classes))
 
 
 def test_a_validation_folder_is_never_taken_for_a_class(root: Path) -> None:
     class_folders(root / "train")
     class_folders(root / "val", seed=1)
-    assert "there is train/ and val/ but no test/; rename val to test" in refused(root)
+    assert "there are train and val, but there is no test set" in refused(root)
+    assert "--set 'split={train: train, test: val}'" in refused(root)
     class_folders(root / "test", seed=2)
-    assert opened(root).notes == ("folders that are not used: val",)
+    assert opened(root).notes == (
+        "val (validation) is not used; --set 'split={train: [train, val], test: test}' adds it to the training set",
+        "images in val not used: 12",
+    )
+    merged = opened(root, split={"train": ["train", "val"], "test": "test"})
+    assert (len(merged.pool), len(merged.test)) == (24, 12)
 
 
 def test_folders_in_class_folders_are_groups(root: Path) -> None:
@@ -190,26 +205,57 @@ def test_hidden_and_other_files_are_not_taken(root: Path) -> None:
         write(root / "cat" / name, b"no picture")
     write(root / ".git" / "1.png", b"")
     write(root / "contact sheet.png", encoded(picture(1)))
-    os.mkfifo(root / "dog" / "pipe.png")
+    write(root / "__MACOSX" / "cat" / "1.png", encoded(picture(1)))
     dataset = opened(root)
     assert len(dataset.images) == 12
     assert dataset.notes[:-1] == (
         "files of other kinds (.db) not used: 1",
         "files of other kinds (.txt) not used: 2",
         "files of other kinds (no extension) not used: 1",
+        "folders named __MACOSX not used: 1",
+        "hidden files not used: 2",
+        "hidden folders not used: 2",
         "images beside the class folders not used: 1",
     )
 
 
-def test_links_to_folders_are_not_followed_inside_classes(root: Path) -> None:
-    class_folders(root / "data")
+def test_a_pipe_is_never_opened(root: Path) -> None:
+    class_folders(root)
+    os.mkfifo(root / "dog" / "pipe.png")
+    assert "dog/pipe.png (no file, but a pipe" in refused(root)
+    assert len(opened(root, skip_unreadable=True).images) == 12
+
+
+def test_links_inside_the_folder_are_followed_once(root: Path) -> None:
+    class_folders(root / ".store", ("emu",))
+    class_folders(root, ("cat", "dog"))
+    (root / "emu").symlink_to(root / ".store" / "emu")
+    (root / "cat" / "loop").symlink_to(root / "cat")
+    (root / "cat" / "again.png").symlink_to(root / "cat" / "0.png")
+    dataset = opened(root)
+    assert dataset.classes == ("cat", "dog", "emu")
+    assert np.bincount(dataset.labels).tolist() == [6, 6, 6]
+    assert "links to folders that are listed already not used: 1" in dataset.notes
+    assert "links to images that are listed already not used: 1" in dataset.notes
+
+
+def test_one_file_in_two_classes_is_refused(root: Path) -> None:
+    class_folders(root)
+    (root / "tabby").symlink_to(root / "cat")
+    assert "cat/0.png and tabby/0.png are one file, by a link, in two classes or splits; remove one" in refused(root)
+
+
+def test_links_that_lead_out_are_named(root: Path) -> None:
     class_folders(root / "elsewhere", ("emu",))
-    (root / "data" / "emu").symlink_to(root / "elsewhere" / "emu")
-    (root / "data" / "cat" / "loop").symlink_to(root / "data" / "cat")
+    class_folders(root / "data")
     (root / "data" / "cat" / "up").symlink_to(root)
-    dataset = opened(root / "data")
-    assert len(dataset.images) == 18
-    assert any("2 links to folders are not followed: cat/loop, cat/up" in note for note in dataset.notes)
+    (root / "data" / "cat" / "7.png").symlink_to(root / "elsewhere" / "emu" / "0.png")
+    assert "cat/7.png (a link that leads out of the folder)" in refused(root / "data")
+    dataset = opened(root / "data", skip_unreadable=True)
+    assert len(dataset.images) == 12
+    assert "links that lead out of the folder are not followed: cat/up" in dataset.notes
+    (root / "data" / "emu").symlink_to(root / "elsewhere" / "emu")
+    assert "emu is a link that leads out of the folder" in refused(root / "data", skip_unreadable=True)
 
 
 def test_a_loop_at_the_top(root: Path) -> None:
@@ -252,23 +298,53 @@ def test_class_names_must_be_printable(root: Path, name: str) -> None:
 def test_a_folder_that_may_not_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class_folders(root)
 
-    def denied(self: Path) -> object:
-        raise PermissionError(13, "Permission denied", str(self))
+    whole = os.scandir
+    closed = {str(root / "cat")}
 
-    monkeypatch.setattr(Path, "iterdir", denied)
-    assert "Permission denied; check the path and its permissions" in refused(root)
+    def denied(path: str) -> object:
+        if str(path).rstrip("/") in closed:
+            raise PermissionError(13, "Permission denied", path)
+        return whole(path)
+
+    monkeypatch.setattr("labelwise.data.scan.os.scandir", denied)
+    assert "cat: Permission denied; check the path" in refused(root)
+    closed.add(str(root))
+    assert "Permission denied" in refused(root)
 
 
 def test_the_whole_set_cannot_be_the_test_set(root: Path) -> None:
     assert "100 % leaves nothing to learn from" in refused(class_folders(root), test_share=1.0)
 
 
-def test_one_scene_a_class_cannot_be_split(root: Path) -> None:
+def test_a_class_of_one_scene_is_in_training_only(root: Path) -> None:
     class_folders(root)
     for i in range(5):
         write(root / "emu" / f"{i}.png", encoded(picture(1)))
-    assert "'emu' in train but not in test; all their images look alike or share groups" in refused(root)
-    assert "add images of other scenes" in refused(root)
+    dataset = opened(root)
+    assert np.bincount(dataset.labels[dataset.test], minlength=3).tolist() == [1, 1, 0]
+    assert np.bincount(dataset.labels[dataset.pool], minlength=3).tolist() == [5, 5, 5]
+    assert "in training only, and not in the test set: 'emu'" in dataset.notes[-1]
+
+
+def test_a_test_set_that_overlaps_the_training_set_is_said(root: Path) -> None:
+    class_folders(root / "train", seed=1)
+    class_folders(root / "test", seed=1)
+    assert opened(root).notes == (
+        "the test set equals images of the training set: accuracies are of images that were learned",
+    )
+    class_folders(root / "test", count=5, seed=2)
+    write(root / "test" / "cat" / "0.png", encoded(picture(1, 0, 3), "PPM"))
+    assert opened(root).notes == (
+        "2 of 12 test images are in the training set too: accuracies are too high",
+        "1 of 12 test images look the same as images of the training set",
+    )
+
+
+def test_a_set_whose_classes_are_one_scene_each_cannot_be_split(root: Path) -> None:
+    for k, name in enumerate(("cat", "dog")):
+        for i in range(5):
+            write(root / name / f"{i}.png", encoded(picture(k)))
+    assert "no test set can be set apart: all images of 'cat', 'dog' look alike" in refused(root)
 
 
 def test_changes_are_noticed(root: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwise.data.decode import LOOK
-from labelwise.data.splits import groups_of, set_apart
+from labelwise.data.splits import groups_of, overlap, set_apart
 
 
 def scattered(count: int) -> np.ndarray:
@@ -63,10 +63,32 @@ def test_groups_of_several_classes(seed: int) -> None:
     assert len(np.unique(labels[test])) == len(np.unique(labels[~test])) == 4
 
 
-def test_one_group_a_class_cannot_be_split() -> None:
-    labels = np.repeat([0, 1], 10)
-    test = set_apart(labels, labels, 0.2)
-    assert [len(np.unique(test[labels == k])) for k in (0, 1)] == [1, 1]
+def test_a_class_of_one_group_is_in_training_only() -> None:
+    labels = np.repeat([0, 1, 2], 10)
+    groups = np.where(labels == 1, 100, np.arange(30))
+    test = set_apart(labels, groups, 0.2)
+    assert np.bincount(labels[test], minlength=3).tolist() == [2, 0, 2]
+
+
+@given(st.integers(0, 1000), st.integers(1, 12))
+@settings(max_examples=100, deadline=None)
+def test_every_class_is_learned_whatever_the_groups(seed: int, number: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, groups = rng.integers(0, 5, 60), rng.integers(0, number, 60)
+    test = set_apart(labels, groups, 0.3)
+    assert set(labels[~test]) == set(labels)
+    assert not np.intersect1d(groups[test], groups[~test]).size
+
+
+def test_overlap_counts_equal_content_and_equal_looks() -> None:
+    looks = scattered(6)
+    looks[4] = looks[1]  # another file that looks the same
+    hashes = np.array([f"{i:032d}".encode() for i in (0, 1, 2, 0, 4, 5)]).view("V32")
+    test = np.array([False, False, False, True, True, True])
+    looks[3] = looks[0]
+    assert overlap(test, hashes, looks) == (1, 1)
+    assert overlap(test, hashes, None) == (1, 0)
+    assert overlap(~test, hashes, looks) == (1, 1)
 
 
 def test_declared_groups_and_looks_are_joined() -> None:

@@ -70,6 +70,8 @@ def label(
 
     def ready(address: str) -> None:
         where = home if db is None else server_name(db)
+        for note in opened.not_used:
+            typer.echo(f"{folder}: {note}")
         typer.echo(f"Label here: {address}\nLabels are kept in {where}. Ctrl-C stops; nothing is lost.")
         if not no_browser:
             import webbrowser

@@ -1,12 +1,10 @@
-"""People's own images: a folder with one folder a class, or a CSV of paths and labels."""
+"""People's own images: a folder with one folder a class."""
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,159 +12,111 @@ from numpy.typing import NDArray
 
 from labelwise.config import Study, digest
 from labelwise.data.dataset import Listing
-from labelwise.data.decode import EXTENSIONS, REFUSED
-from labelwise.errors import InputError, nearest, printable
-
-VALIDATION = frozenset({"val", "valid", "validation", "dev"})
-
-
-@dataclass
-class _Found:
-    """Files of class folders, in order: whole paths and groups; and what was passed over, for a note."""
-
-    paths: list[str] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
-    others: Counter[str] = field(default_factory=Counter)
-    links: list[str] = field(default_factory=list)
+from labelwise.data.decode import UnreadableImageError
+from labelwise.data.labels import in_order
+from labelwise.data.layout import Layout, lay_out
+from labelwise.data.scan import Found, linked_out, scan
+from labelwise.errors import InputError, printable
 
 
 def from_folder(root: Path, study: Study) -> Listing:
-    """List `root/class/...` or `root/train/class/...` with `root/test/class/...`.
+    """List `root/class/...`, or `root/train/class/...` with `root/test/class/...`, or `root/class/train/...`.
 
     Class names are the folders' names, sorted; a folder that holds nothing on any side is no class. Folders inside a
     class folder are groups (scenes): whole groups stay on one side of a split. Errors: InputError for no class folders,
-    ones without images, or splits with different classes.
+    ones without images, splits that are not clear, or that have different classes.
     """
-    sides, unused = _sides(root)
-    per_side = [{folder.name for folder in _folders(side)} for side in sides]
-    if only := per_side[0] ^ per_side[-1]:
-        places = (f"'{name}' is in {'train' if name in per_side[0] else 'test'} only" for name in sorted(only))
-        raise InputError(f"{root}: classes differ between train and test: {', '.join(places)}; give both the same")
-    empty = [n for n in sorted(per_side[0]) if not any(os.listdir(side / n) for side in sides)]
-    classes = tuple(sorted(per_side[0].difference(empty)))
+    seen = scan(root)
+    for folder, why in sorted(seen.closed.items()):
+        raise InputError(f"cannot read {root / folder}: {why}; check the path and its permissions")
+    layout = lay_out(root, seen, study.split)
+    unused = Counter(seen.unused)
+    images = _once(root, [image for image in seen.images if layout.holds(image.path)], layout, unused)
+    for image in seen.images:
+        if not layout.holds(image.path):
+            unused[layout.why_not(image.path)] += 1
+    classes, empty = _classes(root, images, layout)
+    codes = {name: k for k, name in enumerate(classes)}
+    images.sort(key=lambda image: _order(image.path, *layout.place(image.path)))
+    places = [layout.place(image.path) for image in images]
+    names = [printable(image.path) for image in images]
+
+    def blob(index: int) -> bytes:
+        if images[index].problem:
+            raise UnreadableImageError(images[index].problem)
+        return Path(root, images[index].path).read_bytes()
+
+    return Listing(
+        source=str(root),
+        classes=classes,
+        labels=np.array([codes[name] for name, _ in places], dtype=np.int64),
+        names=names,
+        test=np.array([test for _, test in places], dtype=bool) if layout.test else None,
+        groups=list(_groups(images, layout)),
+        blob=blob,
+        key=digest(printable(str(root.resolve())), *map(_as_found, names, images)),
+        kind="folder",
+        unused={what: number for what, number in sorted(unused.items()) if number},
+        notes=(*layout.notes, *empty, *linked_out(seen)),
+    )
+
+
+def _once(root: Path, images: list[Found], layout: Layout, unused: Counter[str]) -> list[Found]:
+    """Return each file once, of those that links list again. Errors: InputError for a file of two classes or sides."""
+    if not any(image.real for image in images):
+        return images
+    first: dict[str, Found] = {}
+    for image in sorted(images, key=lambda image: (bool(image.real), image.path)):
+        other = first.setdefault(image.real or image.path, image)
+        if layout.place(other.path) != layout.place(image.path):
+            raise InputError(
+                f"{root}: {other.path} and {image.path} are one file, by a link, in two classes or splits; remove one"
+            )
+    if double := len(images) - len(first):
+        unused["links to images that are listed already"] += double
+    return list(first.values())
+
+
+def _classes(root: Path, images: Sequence[Found], layout: Layout) -> tuple[tuple[str, ...], list[str]]:
+    """Return the classes, and a note on folders that hold nothing. Errors: InputError for what gives no classes."""
+    there = {layout.folder(image.path) for image in images}
+    hollow = [folder for folder in sorted(layout.places.keys() - there) if not _holds_anything(root / folder)]
+    filled = {layout.places[folder][0] for folder in layout.places.keys() - set(hollow)}
+    empty = sorted({layout.places[folder][0] for folder in hollow} - filled)
+    classes = in_order(filled)
     if not classes:
         raise InputError(f"{root}: no class folders; put the images of each class into a folder named after it")
-    if len(classes) == 1 and _folders(sides[0] / classes[0]):
+    if len(classes) == 1 and layout.nested:
         raise InputError(f"{root}: a single class folder, {classes[0]}; if it holds the class folders, give its path")
-    found, labels, test = _Found(), list[int](), list[bool]()
-    for side in sides:
-        for k, name in enumerate(classes):
-            before = len(found.paths)
-            _walk(side / name, found)
-            if len(found.paths) == before:
-                raise InputError(f"{side / name}: the class folder has no images; add some or remove the folder")
-            labels += [k] * (len(found.paths) - before)
-            test += [side is not sides[0]] * (len(found.paths) - before)
-        loose = sum(_is_picture(name) and not name.startswith(".") for name in os.listdir(side))
-        found.others["images beside the class folders"] += loose
-    names = [os.path.relpath(path, root) for path in found.paths]
-    notes = [f"folders that are not used: {', '.join(unused)}"] if unused else []
-    notes += [f"class folders that hold nothing, left out: {', '.join(empty)}"] if empty else []
-    return _listing(root, found.paths, names, classes, labels, np.array(test) if len(sides) == 2 else None,
-                    found.groups, (*notes, *_notes(found, root)))  # fmt: skip
+    for folder in sorted(layout.places.keys() - there):
+        if layout.places[folder][0] not in empty:
+            raise InputError(f"{root / folder}: the class folder has no images; add some or remove the folder")
+    return classes, [f"class folders that hold nothing, left out: {', '.join(empty)}"] if empty else []
 
 
-def _sides(root: Path) -> tuple[list[Path], list[str]]:
-    """Return the folder(s) with class folders, [all] or [train, test], and the folders that are not used."""
-    below = _folders(root)
-    splits = {folder.name.lower(): folder for folder in below}
-    train, test = splits.get("train"), splits.get("test")
-    if train and test and _folders(train) and _folders(test):
-        return [train, test], [folder.name for folder in below if folder not in (train, test)]
-    if len(below) == 1 and (single := train or test):
-        return [single], []
-    if train and splits.keys() <= {"train", *VALIDATION}:
-        other = next(folder.name for folder in below if folder != train)
-        raise InputError(
-            f"{root}: there is {train.name}/ and {other}/ but no test/; rename {other} to test if it is to be the test "
-            f"set, or give {train} alone and a share of it is set apart"
-        )
-    return [root], []
+def _holds_anything(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(True for _ in entries)
 
 
-def _folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+def _groups(images: Sequence[Found], layout: Layout) -> Iterator[str]:
+    """Yield each image's group: its folder, where a class folder has several below it, or ""."""
+    parents: dict[str, set[str]] = {}
+    for image in images:
+        parents.setdefault(layout.folder(image.path), set()).add(os.path.dirname(image.path))
+    for image in images:  # a single folder below, such as class/images, separates nothing
+        folder, parent = layout.folder(image.path), os.path.dirname(image.path)
+        yield "" if parent == folder or len(parents[folder]) == 1 else parent
 
 
-def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in EXTENSIONS | REFUSED
+def _order(path: str, klass: str, test: bool) -> tuple[bool, str, list[tuple[bool, str]]]:
+    """Return what images are sorted by: the training set first, by class, a folder's own files before its folders'."""
+    *above, name = path.split("/")
+    return test, klass, [*((True, folder) for folder in above), (False, name)]
 
 
-def _walk(folder: Path, found: _Found) -> None:
-    """Add the pictures of a class folder, and of the folders in it, sorted. Links to folders are not followed."""
-    paths: list[str] = []
-    for here, folders, files in os.walk(folder, onerror=_fail):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found.links += [path for name in folders if os.path.islink(path := os.path.join(here, name))]
-        for name in sorted(files):
-            path = os.path.join(here, name)
-            if name.startswith(".") or not (os.path.isfile(path) or os.path.islink(path)):
-                continue  # hidden, or no file at all: reading a pipe would wait for ever
-            if _is_picture(name):
-                paths.append(path)
-            else:
-                found.others[f"files of other kinds ({os.path.splitext(name)[1] or 'no extension'})"] += 1
-    parents = [os.path.dirname(path) for path in paths]
-    one = len(set(parents)) == 1  # a single folder below, such as class/images, separates nothing
-    found.paths += paths
-    found.groups += ["" if one or parent == str(folder) else parent for parent in parents]
-
-
-def _fail(error: OSError) -> None:
-    raise error
-
-
-def _notes(found: _Found, root: Path) -> tuple[str, ...]:
-    notes = [f"{what} not used: {number}" for what, number in sorted(found.others.items()) if number]
-    if found.links:
-        links = ", ".join(os.path.relpath(link, root) for link in found.links[:5])
-        notes.append(f"{len(found.links)} links to folders are not followed: {links}")
-    return tuple(notes)
-
-
-def from_csv(path: Path, study: Study) -> Listing:
-    """List the images of a CSV file with a header `path,label[,group]`. Errors: InputError with the line number."""
-    names: dict[str, int] = {}
-    labels, groups = list[str](), list[str]()
-    for line, row in _rows(path):
-        name, label = row["path"], row["label"]
-        if not name or not label:
-            raise InputError(f"{path}, line {line}: path or label is empty; give both or remove the line")
-        name = os.path.relpath(path.parent / name, path.parent)
-        if not (path.parent / name).is_file():
-            raise InputError(f"{path}, line {line}: there is no file {row['path']}; paths are relative to the CSV file")
-        if name in names:
-            raise InputError(f"{path}, line {line}: {name} stands in line {names[name]} too; an image has one label")
-        names[name] = line
-        labels.append(label)
-        groups.append(row.get("group", ""))
-    classes = tuple(sorted(set(labels)))
-    codes = {name: k for k, name in enumerate(classes)}
-    return _listing(path, [str(path.parent / name) for name in names], list(names), classes,
-                    [codes[label] for label in labels], None, groups, ())  # fmt: skip
-
-
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Read a CSV file as (line number, {column: value}), all stripped."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            fields = [name.strip() for name in reader.fieldnames or []]
-            for column in ("path", "label"):
-                if column not in fields:
-                    hint = nearest(column, fields or ["(an empty file)"])
-                    raise InputError(f"{path}: no column '{column}'{hint}; write path,label[,group] in the first line")
-            reader.fieldnames = fields
-            return [
-                (reader.line_num, {key: (value or "").strip() for key, value in row.items() if key is not None})
-                for row in reader
-            ]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 (byte {error.start}); save it as CSV in UTF-8") from None
-    except csv.Error as error:
-        raise InputError(f"{path}: broken CSV: {error}; mend it or save it again") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; give the path of a CSV file") from None
+def _as_found(name: str, image: Found) -> str:
+    return f"{name}:missing" if image.problem else f"{name}:{image.bytes}:{image.mtime_ns}:{image.ctime_ns}"
 
 
 def _listing(

@@ -25,7 +25,7 @@ from labelwise.errors import InputError
 T = TypeVar("T")
 SMALL = 128
 """Images whose sides are all at most this many pixels are kept as one array, if they are all of one size."""
-LAYOUT = "2"  # part of the cache's keys: changes when what is stored there does
+LAYOUT = "3"  # part of the cache's keys: changes when what is stored there does
 CHUNK = 256  # images decoded ahead of what is written
 THREADS_PAY = 16384  # bytes of an image: below, most of the work is Python's own, and threads only get in its way
 Progress = Callable[[str, int, int], None]
@@ -41,7 +41,7 @@ class ImageSet:
     """N images. `pixels` is (N, H, W, 3) uint8 where they are small and equal in size, else None.
 
     names: what to call each image in messages and reports; fingerprint: stands for the content of all of them;
-    small: no side is above 128 pixels.
+    small: no side is above 128 pixels; there: False where these are names alone, of data without images.
     """
 
     names: Sequence[str]
@@ -50,6 +50,7 @@ class ImageSet:
     pixels: NDArray[np.uint8] | None
     blob: Callable[[int], bytes] | None
     max_pixels: int
+    there: bool = True
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,6 +75,8 @@ class ImageSet:
         return self._read(index, lambda blob: to_square(decode(blob, self.max_pixels), size, crop))
 
     def _read(self, index: int, use: Callable[[bytes], T]) -> T:
+        if not self.there:
+            raise InputError(f"{self.names[index]}: the data are features without images, and an image is needed here")
         assert self.blob is not None
         try:
             return use(self.blob(index))
@@ -81,16 +84,29 @@ class ImageSet:
             raise InputError(f"{self.names[index]} was changed or removed since it was read first: {error}") from None
 
 
+def names_alone(
+    names: Sequence[str], fingerprint: str, ids: NDArray[np.int64]
+) -> tuple[ImageSet, Inspection]:  # fmt: skip
+    """Return what stands for the images of data that have none.
+
+    fingerprint: of what is there in their place; ids: (N,) the same for what is equal.
+    """
+    images = ImageSet(names, fingerprint, False, None, None, 0, there=False)
+    return images, Inspection(None, np.arange(len(names)), {}, ids.view("V8"))
+
+
 @dataclass(frozen=True)
 class Inspection:
     """What one complete look at every image found, the R readable ones of N.
 
-    looks: (R, LOOK * LOOK) uint8 grey thumbnails, or None; readable: (R,) positions; unreadable: why, by position.
+    looks: (R, LOOK * LOOK) uint8 grey thumbnails, or None; readable: (R,) positions; unreadable: why, by position;
+    hashes: (R,) SHA-256 of each image's content.
     """
 
     looks: Looks | None
     readable: Indices
     unreadable: dict[int, str]
+    hashes: NDArray[np.void]
 
 
 def from_array(pixels: NDArray[np.uint8], names: Sequence[str], looks: bool = True) -> tuple[ImageSet, Inspection]:
@@ -99,7 +115,12 @@ def from_array(pixels: NDArray[np.uint8], names: Sequence[str], looks: bool = Tr
     fingerprint = hashlib.sha256(pixels.data).hexdigest()[:16]
     images = ImageSet(names, fingerprint, max(pixels.shape[1:3]) <= SMALL, pixels, None, 0)
     thumbnails = _thumbnails([look_of_pixels(image) for image in pixels]) if looks else None
-    return images, Inspection(thumbnails, np.arange(len(pixels)), {})
+    hashes = _hashes([hashlib.sha256(image.data).digest() for image in pixels])
+    return images, Inspection(thumbnails, np.arange(len(pixels)), {}, hashes)
+
+
+def _hashes(digests: list[bytes]) -> NDArray[np.void]:
+    return np.frombuffer(b"".join(digests), "V32")
 
 
 def _thumbnails(looks: list[bytes]) -> Looks:
@@ -125,6 +146,7 @@ def from_blobs(
             np.load(entry / "looks.npy", mmap_mode="r"),
             np.load(entry / "readable.npy"),
             {int(i): why for i, why in meta["unreadable"].items()},
+            np.load(entry / "hashes.npy"),
         )
         readable, pixels = found.readable, None
         if meta["shape"]:
@@ -143,7 +165,7 @@ def _inspect_all(folder: Path, blob: Callable[[int], bytes], count: int, max_pix
     readable: list[int] = []
     unreadable: dict[int, str] = {}
     sizes: set[tuple[int, int]] = set()
-    content = hashlib.sha256()
+    digests: list[bytes] = []
     with (folder / "pixels.bin").open("wb") as pixels:
         for index, found in enumerate(_inspected(blob, count, max_pixels)):
             if isinstance(found, str):
@@ -151,7 +173,7 @@ def _inspect_all(folder: Path, blob: Callable[[int], bytes], count: int, max_pix
             else:
                 readable.append(index)
                 looks.append(found.look)
-                content.update(found.sha256)
+                digests.append(found.sha256)
                 sizes.add((found.height, found.width))
                 if len(sizes) == 1 and found.pixels is not None:
                     pixels.write(found.pixels)
@@ -162,9 +184,10 @@ def _inspect_all(folder: Path, blob: Callable[[int], bytes], count: int, max_pix
     if not one_array:
         (folder / "pixels.bin").unlink()
     np.save(folder / "looks.npy", _thumbnails(looks))
+    np.save(folder / "hashes.npy", _hashes(digests))
     np.save(folder / "readable.npy", np.array(readable, dtype=np.int64))
     meta = {
-        "fingerprint": content.hexdigest()[:16], "small": small, "unreadable": unreadable,
+        "fingerprint": hashlib.sha256(b"".join(digests)).hexdigest()[:16], "small": small, "unreadable": unreadable,
         "shape": [*sizes.pop(), 3] if one_array else None,
     }  # fmt: skip
     (folder / "meta.json").write_text(json.dumps(meta))

@@ -22,8 +22,12 @@ def groups_of(groups: Sequence[str] | None, looks: Looks) -> NDArray[np.int64]:
 
     groups: (N,) declared ids, "" for none, or None; looks: (N, LOOK * LOOK) uint8 thumbnails.
     """
-    count = len(looks)
-    links = [near_duplicates(looks)]
+    return groups_by(groups, near_duplicates(looks), len(looks))
+
+
+def groups_by(groups: Sequence[str] | None, alike: Pairs, count: int) -> NDArray[np.int64]:
+    """Return a group id each, (N,): those of one declared group, and of a pair, have the same. alike: pairs of rows."""
+    links = [alike]
     if groups is not None:
         links.append(_declared(np.asarray(groups, dtype=object)))
     first, second = (np.concatenate(side) for side in zip(*links, strict=True))
@@ -42,7 +46,8 @@ def set_apart(labels: Labels, groups: NDArray[np.int64], share: float) -> NDArra
     """Return (N,) bool: the test set, about `share` of each class, no group on both sides.
 
     Groups of several images are dealt first, in a fixed random order, as long as they bring the classes nearer to
-    their share; single images fill up what is missing. Then every class that can be gets onto both sides.
+    their share; single images fill up what is missing. Then every class that can be gets onto both sides; a class
+    that cannot, since all its images are one group, is not in the test set.
     """
     test = np.zeros(len(labels), dtype=bool)
     wanted = np.maximum(1, np.round(share * np.bincount(labels))).astype(np.int64)
@@ -52,6 +57,8 @@ def set_apart(labels: Labels, groups: NDArray[np.int64], share: float) -> NDArra
     for side in (True, False):
         for k in np.setdiff1d(labels, labels[test == side]):
             _move_one(test, labels, groups, k, side)
+    while len(unlearned := np.setdiff1d(labels, labels[~test])):  # a class that is tested is learned too
+        test &= ~np.isin(groups, groups[np.isin(labels, unlearned)])
     return test
 
 
@@ -97,3 +104,18 @@ def _move_one(test: NDArray[np.bool_], labels: Labels, groups: NDArray[np.int64]
         if np.isin(labels[moved], left).all():
             test[moved] = side
             return
+
+
+def overlap(test: NDArray[np.bool_], hashes: NDArray[np.void], looks: Looks | None) -> tuple[int, int]:
+    """Return how many test images are in the training set too: the same content, and others that look the same.
+
+    test: (N,) bool; hashes: (N,) of the content; looks: (N, LOOK * LOOK) uint8 thumbnails, or None.
+    """
+    same = np.isin(hashes[test], hashes[~test])
+    if looks is None:
+        return int(same.sum()), 0
+    first, second = near_duplicates(looks)
+    across = test[first] != test[second]
+    alike = np.zeros(len(test), dtype=bool)
+    alike[np.where(test[first], first, second)[across]] = True
+    return int(same.sum()), int((alike[test] & ~same).sum())

@@ -242,9 +242,9 @@ class Desk:
 
     def rescan(self) -> tuple[int, int]:
         """Take in what was added to the folder, note what is gone; return how many of each."""
-        found = scan(self.project.images, self.project.home)  # it takes its time: nobody waits for it
+        seen = scan(self.project.images, self.project.home)  # it takes its time: nobody waits for it
         with self.lock:
-            added, missing = self.project.take_in(found)
+            added, missing = self.project.take_in(seen)
             self.images = self.project.store.images()
             self.board.images = len(self.images)
             self._lay_out()

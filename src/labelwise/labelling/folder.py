@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from labelwise.data.decode import EXTENSIONS, MAX_BYTES, REFUSED, UnreadableImageError
+from labelwise.data import scan as folders
+from labelwise.data.decode import MAX_BYTES, UnreadableImageError
+from labelwise.data.scan import Found, Scan
 from labelwise.errors import InputError, printable
 from labelwise.labelling.store import Image
 from labelwise.seeds import generator
-
-MACOS = "__MACOSX"
-"""A folder of such a name comes out of macOS's archives: it holds no pictures, though names that look so."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """A picture in the folder, or what looks like one by its name.
-
-    path: below it, with `/`; problem: why its name alone makes it unusable, or "".
-    """
-
-    path: str
-    bytes: int
-    mtime_ns: int
-    problem: str = ""
 
 
 def check_folder(root: Path) -> None:
@@ -36,54 +21,30 @@ def check_folder(root: Path) -> None:
         raise InputError(f"{root} is no folder; give the folder that holds the images")
 
 
-def scan(root: Path, leave_out: Path | None = None) -> list[Found]:
-    """List a folder's pictures and those of the folders in it, sorted; hidden ones and `leave_out` are passed over.
+def scan(root: Path, leave_out: Path | None = None) -> Scan:
+    """List a folder's pictures, each file once, and those of the folders in it; `leave_out` is passed over.
 
-    Links to folders are not followed; a folder inside that cannot be read is listed as a picture with a problem.
+    A folder inside that cannot be read is listed as a picture with a problem, and so is a name that cannot be stored.
     Errors: InputError where `root` itself cannot be read.
     """
-    out = "" if leave_out is None else os.path.realpath(leave_out)
-    try:
-        return sorted(_walk(os.path.abspath(root), "", out), key=lambda found: found.path)
-    except OSError as error:
-        raise InputError(f"cannot read the folder {error.filename or root}: {error.strerror or error}") from None
+    seen = folders.scan(root, leave_out).distinct()
+    images = [_storable(found) for found in seen.images]
+    images += [
+        Found(printable(path), 0, 0, f"a folder that cannot be read: {why}") for path, why in seen.closed.items()
+    ]
+    return replace(seen, images=sorted(images, key=lambda found: found.path))
 
 
-def _walk(root: str, below: str, leave_out: str) -> Iterator[Found]:
-    try:
-        with os.scandir(os.path.join(root, below)) as listed:
-            entries = list(listed)
-    except OSError as error:
-        if not below:
-            raise
-        yield Found(printable(_name(below)), 0, 0, f"a folder that cannot be read: {error.strerror or error}")
-        return
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name == MACOS:
-            continue
-        path = os.path.join(below, entry.name)
-        if entry.is_dir(follow_symlinks=False):
-            if os.path.realpath(entry.path) != leave_out:
-                yield from _walk(root, path, leave_out)
-        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS | REFUSED:
-            yield _found(entry, path)
+def _storable(found: Found) -> Found:
+    if printable(found.path) == found.path:
+        return found
+    return Found(printable(found.path), 0, 0, "its name holds characters that cannot be shown; rename it")
 
 
-def _name(path: str) -> str:
-    return path.replace(os.sep, "/")
-
-
-def _found(entry: os.DirEntry[str], path: str) -> Found:
-    name = _name(path)
-    if printable(name) != name:
-        return Found(printable(name), 0, 0, "its name holds characters that cannot be shown; rename it")
-    try:
-        status = entry.stat()
-    except OSError as error:  # a broken link
-        return Found(name, 0, 0, f"unreadable: {error.strerror}")
-    if not stat.S_ISREG(status.st_mode):  # never opened: reading a pipe would wait for ever
-        return Found(name, 0, 0, "no file, but a pipe, a device or a link to a folder")
-    return Found(name, status.st_size, status.st_mtime_ns)
+def not_used(seen: Scan) -> list[str]:
+    """Say what lies in the folder and is not used, for the terminal and the page."""
+    counted = ", ".join(f"{number:,} {what}" for what, number in seen.unused.items())
+    return [*([f"beside the images, not used: {counted}"] if counted else []), *folders.linked_out(seen)]
 
 
 def new_images(found: Iterable[Found], known: Iterable[str], seed: int) -> list[Image]:

@@ -15,11 +15,12 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 import sqlalchemy as sa
 
 from labelwise.config import LITE0
+from labelwise.data.scan import Scan
 from labelwise.database import locked, now
 from labelwise.errors import InputError, printable
 from labelwise.labelling.board import Board, check_name
 from labelwise.labelling.events import ANSWERS, CLASS_CHANGES, Event
-from labelwise.labelling.folder import Found, check_folder, gone_and_back, new_images, scan
+from labelwise.labelling.folder import check_folder, gone_and_back, new_images, not_used, scan
 from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.store import ProjectStore
 from labelwise.zero_shot.file import check_paths
@@ -64,12 +65,16 @@ class Settings:
 
 @dataclass
 class Project:
-    """An open project. images: the folder of the images; home: the project's own folder."""
+    """An open project. images: the folder of the images; home: the project's own folder;
+
+    not_used: what the last scan found beside the images, in words.
+    """
 
     images: Path
     home: Path
     store: ProjectStore
     settings: Settings
+    not_used: list[str] = field(default_factory=list)
 
     @property
     def cache(self) -> Path:
@@ -82,14 +87,12 @@ class Project:
         self.store.set_settings(asdict(settings))
         self.settings = settings
 
-    def take_in(self, found: Sequence[Found]) -> tuple[int, int]:
-        """Take in images that were added to the folder and note those that are gone; return how many of each.
-
-        found: by a scan of the folder.
-        """
+    def take_in(self, seen: Scan) -> tuple[int, int]:
+        """Take in images that were added to the folder and note those that are gone; return how many of each."""
         known = self.store.images()
-        added = new_images(found, [image.path for image in known], self.settings.seed)
-        changes = gone_and_back(known, found)
+        added = new_images(seen.images, [image.path for image in known], self.settings.seed)
+        changes = gone_and_back(known, seen.images)
+        self.not_used = not_used(seen)
         self.store.add_images(added)
         self.store.update_images(changes)
         return len(added), sum(change["status"] == "missing" for change in changes)
@@ -157,25 +160,24 @@ def made_or_opened(
         raise InputError(f"--project {home} is the folder of the images; give it a folder of its own")
     if home.is_dir() and not (home / "project.db").is_file():
         _check_empty(home)
-    found = scan(images, home)
+    seen = scan(images, home)
     if new := db is None and not (home / "project.db").is_file():  # before a folder is made
-        _check_new(classes, found, images, changes.get("suggest", ""))
+        _check_new(classes, seen, images, changes.get("suggest", ""))
     with _store(home, db) as store, _locked(home):  # a database that refuses leaves no folder behind
         fresh = not store.exists()
         added = _new_classes([] if fresh else store.events(), classes)
         if fresh:
             if not new:
-                _check_new(classes, found, images, changes.get("suggest", ""))
+                _check_new(classes, seen, images, changes.get("suggest", ""))
             settings = Settings(**changes)
-            settings = replace(
-                settings, id=uuid4().hex, given=changes.get("budget", 0), slice=slice_size(settings.budget, len(found))
-            )
+            size = slice_size(settings.budget, len(seen.images))
+            settings = replace(settings, id=uuid4().hex, given=changes.get("budget", 0), slice=size)
             store.create(os.path.abspath(images), version("labelwise"), asdict(settings))
         row = store.project()
         project = Project(Path(os.path.abspath(images)), home, store, Settings(**row["settings"]))
         if not fresh:
             _reopen(project, row["folder"], changes)
-        project.take_in(found)
+        project.take_in(seen)
         store.append(added)
         yield project
 
@@ -186,13 +188,13 @@ def _check_empty(home: Path) -> None:
         raise InputError(f"--project {home} holds other files ({printable(strange[0])}); give it a folder of its own")
 
 
-def _check_new(classes: Sequence[str], found: Sequence[Found], images: Path, suggest: str) -> None:
+def _check_new(classes: Sequence[str], seen: Scan, images: Path, suggest: str) -> None:
     if len(classes) < 2:
         raise InputError(TOO_FEW)
-    if not found:
+    if not seen.images:
         raise InputError(f"{images} holds no images (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM), nor do its folders")
     if suggest.startswith("file:"):
-        check_paths(suggest.removeprefix("file:"), [image.path for image in found])
+        check_paths(suggest.removeprefix("file:"), [image.path for image in seen.images])
 
 
 def _reopen(project: Project, folder: str, changes: dict[str, Any]) -> None:

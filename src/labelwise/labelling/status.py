@@ -47,7 +47,7 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
                 "id": settings.id, "name": printable(desk.project.images.name), "images": int(plan.usable.sum()),
                 "budget": settings.budget,
                 "unreadable": sum(image.status == "unreadable" for image in desk.images), "overlap": settings.overlap,
-                "strategy": settings.strategy, "backbone": settings.backbone,
+                "strategy": settings.strategy, "backbone": settings.backbone, "not_used": desk.project.not_used,
             },
             "annotator": annotator,
             "classes": [{"id": k, "name": board.names[k], "count": counts[k]} for k in board.classes],

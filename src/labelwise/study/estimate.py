@@ -172,7 +172,7 @@ def _zero_shot_seconds(study: Study, dataset: Dataset, runs: list[Run]) -> float
     asking = {(run.row, run.seed): run.budget for run in runs if asks_zero_shot(run.arm)}
     if not asking:
         return 0.0
-    model = open_zero_shot(study.zero_shot, dataset, study.learner.device, study.skip_unreadable)
+    model = open_zero_shot(study.zero_shot, dataset, study.learner.device, study.leaves_out)
     images = len(dataset.pool) if study.zero_shot.pool == "full" else sum(asking.values())
     return model.pace(dataset.pool) * (images + len(dataset.test))
 

@@ -171,6 +171,11 @@ class Clip:
 
 def open_model(settings: ZeroShot, dataset: Dataset, device: str, _skipped: bool) -> Clip:
     """Find CLIP's files, check its activation, and its accuracy where it is known. Errors: InputError."""
+    if not dataset.images.there:
+        raise InputError(
+            f"zero_shot.model: clip looks at images, and {dataset.source} holds features without images; give "
+            "file:PATH of class probabilities"
+        )
     try:
         import transformers  # noqa: F401
     except ImportError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
+from labelwise.data.labels import same
 from labelwise.errors import InputError, printable
 from labelwise.labelling.board import Board
 from labelwise.labelling.events import Event
@@ -67,6 +68,8 @@ def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image],
                 Event(_class_uuid(name), "class-added", IMPORTER, klass=klass, name=name),
                 f"{file}, class '{printable(name)[:100]}'",
             )
+    ours = set(trial.names.values())
+    respelt = [name for name in found.classes if name not in ours and same(name) in map(same, ours)]
     nowhere: dict[str, None] = {}
     older = 0
     test = [image.id for path, sha in found.test if (image := finder.find(path, sha)) is not None]
@@ -90,11 +93,14 @@ def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image],
     if found.answers and len(nowhere) == len({a.path or a.sha256 for a in found.answers}):
         first = printable(next(iter(nowhere)))[:200]
         raise InputError(f"{file}: no row is of an image of the project ({first}, ...); is it the right file?")
-    return Imported(events, sorted(set(test)), _notes(found, list(nowhere), older, finder))
+    return Imported(events, sorted(set(test)), _notes(found, list(nowhere), older, respelt, finder))
 
 
-def _notes(found: Contents, nowhere: list[str], older: int, finder: Finder) -> list[str]:
+def _notes(found: Contents, nowhere: list[str], older: int, respelt: list[str], finder: Finder) -> list[str]:
     notes = list(found.notes)
+    if respelt:
+        shown = ", ".join(repr(printable(name)) for name in respelt[:5]) + (", ..." if len(respelt) > 5 else "")
+        notes.append(f"{len(respelt):,} class names differ from the project's in spaces or Unicode form alone: {shown}")
     if nowhere:
         shown = ", ".join(printable(path)[:200] for path in nowhere[:5]) + (", ..." if len(nowhere) > 5 else "")
         notes.append(f"{len(nowhere):,} images of the file are not in the project, or have another content: {shown}")
@@ -111,8 +117,12 @@ def _class_uuid(name: str) -> str:
 
 
 def _class_id(board: Board, name: str) -> int | None:
-    """Return the class that a name means: one that holds, that was merged away, or that was imported and renamed."""
+    """Return the class that a name means: one that holds, that was merged away, or that was imported and renamed.
+
+    A name that differs from a class's in spaces or Unicode form alone means that class.
+    """
     named = [klass for klass in board.names if board.names[klass] == name]
+    named = named or [klass for klass in board.names if same(board.names[klass]) == same(name)]
     holding = [klass for klass in named if klass not in board.merged]
     if named:
         return board.resolved((holding or named)[0])

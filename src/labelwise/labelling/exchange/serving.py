@@ -30,7 +30,7 @@ def sources(path: Path, images: Path | None, db: str | None) -> tuple[Source, Ca
     if (path / model.DESCRIPTION).is_file():
         if images is None or not images.is_dir():
             raise InputError("--images: an exported model needs the folder of the images; give it")
-        found = [f for f in scan(images) if not f.problem]
+        found = [f for f in scan(images).images if not f.problem]
         return Source(
             images, [Image(i, f.path, f.bytes, f.mtime_ns) for i, f in enumerate(found, 1)]
         ), lambda: model.load(path)

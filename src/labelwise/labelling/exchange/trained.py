@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from labelwise.arrays import Indices, Labels, softmax
+from labelwise.arrays import Floats, Indices, Labels, softmax
 from labelwise.config import Learner, digest
 from labelwise.data.decode import UnreadableImageError, decode
 from labelwise.data.images import ImageSet, Inspection, Progress, from_blobs
 from labelwise.errors import InputError
 from labelwise.labelling.decoding import MAX_PIXELS
-from labelwise.labelling.folder import read_inside, scan
+from labelwise.labelling.folder import not_used, read_inside, scan
 from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.training import PENALTY
 from labelwise.models.backbone import Backbone
@@ -90,11 +90,11 @@ def as_decoded(images: ImageSet, small: bool) -> ImageSet:
 
 
 def folder_images(root: Path, progress: Progress) -> tuple[ImageSet, Inspection, list[str]]:
-    """Return a folder's readable images, what was found, and why others are left out. Errors: InputError for none."""
+    """Return a folder's readable images, what was found, and notes on what is left out. Errors: InputError for none."""
     if not root.is_dir():
         raise InputError(f"{root} is no folder; give the folder that holds the images")
     listed = scan(root)
-    found = [f for f in listed if not f.problem]
+    found = [f for f in listed.images if not f.problem]
 
     def blob(index: int) -> bytes:
         try:
@@ -107,16 +107,14 @@ def folder_images(root: Path, progress: Progress) -> tuple[ImageSet, Inspection,
     stamps = (f"{f.path}:{f.bytes}:{f.mtime_ns}" for f in found)
     key = digest(str(root.resolve()), *stamps)
     images, seen = from_blobs(blob, [f.path for f in found], key, MAX_PIXELS, progress)
-    left_out = [f"{f.path} ({f.problem})" for f in listed if f.problem]
+    left_out = [f"{f.path} ({f.problem})" for f in listed.images if f.problem]
     left_out += [f"{found[i].path} ({why})" for i, why in sorted(seen.unreadable.items())]
     if not len(images):
         raise InputError(f"{root}: no image can be read: {'; '.join(left_out[:3])}")
-    return images, seen, left_out
+    return images, seen, [*([left_out_note(left_out)] if left_out else []), *not_used(listed)]
 
 
-def fit(
-    features: NDArray[np.float16], usable: Indices, indices: Indices, labels: Labels, classes: int, seed: int
-) -> FittedProbe:
+def fit(features: Floats, usable: Indices, indices: Indices, labels: Labels, classes: int, seed: int) -> FittedProbe:
     """Fit the probe on labelled rows, as the page's training does.
 
     features: (N, D); usable: rows whose mean and deviation standardise; indices: (L,) sorted; labels: (L,) 0..K-1.

@@ -51,7 +51,7 @@ export class Panel {
     const open = new Set([...$("panel-body").querySelectorAll("details[open]")].map((node) => node.dataset.name));
     $("panel-body").replaceChildren(...[
       this.advice(data), this.curve(data), this.helping(data), this.consistency(data), this.people(data), this.model(data),
-      this.unreadable(data),
+      this.unreadable(data), this.notUsed(data),
     ].filter(Boolean));
     for (const node of $("panel-body").querySelectorAll("details")) node.open = open.has(node.dataset.name);
   }
@@ -118,6 +118,11 @@ export class Panel {
     const details = el("details", { data: { name: "files" }, ontoggle: () => details.open && this.fetchFiles(project.unreadable) },
       el("summary", {}, `${count(project.unreadable, "file")} could not be read`), list);
     return part("Unreadable files", details);
+  }
+
+  notUsed({ project }) {
+    if (!project.not_used?.length) return null;
+    return part("Not used", ...project.not_used.map((line) => el("p", {}, line)));
   }
 
   async fetchFiles(number) {
