@@ -192,7 +192,7 @@ def _check_new(classes: Sequence[str], found: Sequence[Found], images: Path, sug
     if not found:
         raise InputError(f"{images} holds no images (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM), nor do its folders")
     if suggest.startswith("file:"):
-        check_paths(suggest.removeprefix("file:"), [image.path for image in found])
+        check_paths(suggest.removeprefix("file:"), [image.path for image in found], str(images))
 
 
 def _reopen(project: Project, folder: str, changes: dict[str, Any]) -> None:
