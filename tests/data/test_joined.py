@@ -64,7 +64,9 @@ def test_names_from_elsewhere_and_other_folders(dataset: Dataset, tmp_path: Path
     with pytest.raises(InputError, match=r"x.csv: 6 are of no image of the data: train/wolf/0.png, train/wolf/1.png, "):
         read_joined(write(table, tmp_path / "x.csv"), dataset, False)
     table = frame(dataset, path=[name.rpartition("/")[2] for name in names])
-    with pytest.raises(InputError, match=r"x.csv: 6 names are of several images: 0.png \(train/cat/0.png or train/dog/0"):
+    with pytest.raises(
+        InputError, match=r"x.csv: 6 names are of several images: 0.png \(train/cat/0.png or train/dog/0"
+    ):
         read_joined(write(table, tmp_path / "x.csv"), dataset, False)
 
 

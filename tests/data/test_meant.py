@@ -83,7 +83,7 @@ def test_a_folder_of_the_roots_own_name() -> None:
     names = ["1.png", "photos/1.png"]
     assert meant("/srv/photos/1.png", names) == "1.png"  # it is inside
     assert meant("photos/1.png", names) == "photos/1.png"
-    assert meant("/home/ann/photos/1.png", names) == ["photos/1.png", "1.png"]  # another machine's root, or not
+    assert meant("/home/ann/photos/1.png", names) == ["1.png", "photos/1.png"]  # another machine's root, or not
 
 
 def test_names_that_a_source_has_twice() -> None:
