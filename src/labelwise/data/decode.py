@@ -47,6 +47,10 @@ class UnreadableImageError(Exception):
     """An image cannot be used; the message says why, without its name."""
 
 
+class DepthUnknownError(UnreadableImageError):
+    """An image of more than 8 bits cannot be shown, since no depth is fixed yet."""
+
+
 @dataclass(frozen=True)
 class ImageInfo:
     """What is known of an image after it was decoded once.
@@ -81,7 +85,7 @@ class _Picture:
     def rgb(self, bits: int) -> Image.Image:
         """Return it in RGB. Errors: UnreadableImageError where it cannot be scaled by this depth."""
         if self.peak and (why := problem(self.peak, bits, self.upper_only)):
-            raise UnreadableImageError(why)
+            raise UnreadableImageError(why) if bits else DepthUnknownError(why)
         return self.image if self.image is not None else _grey(scaled(self._values, bits or 16))
 
     def own(self) -> Image.Image:

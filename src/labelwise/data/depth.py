@@ -1,8 +1,8 @@
 """From pixels of more than 8 bits to 8 bits: by one bit depth for all images of a data set.
 
-Cameras and scanners write 10 or 12 bits into files of 16, which then seem black. A file does not say so, and one image's
-largest value says how bright it is. So the largest value of all training images decides, once: 4,095 is 12 bits. Every
-image is scaled by it, also later ones; an image that is brighter than this is refused, since it would be cut off.
+Cameras and scanners write 10 or 12 bits into files of 16, which then seem black. A file does not say so, and one
+image's largest value says how bright it is. So the largest value of all training images decides, once: 4,095 is 12
+bits. Every image is scaled by it, also later ones; a brighter one is refused, since it would be cut off.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ def problem(peak: int, bits: int, upper_only: bool) -> str:
     if not bits:
         return f"16-bit pixels up to {peak:,}, and no images before it say which value is white; {HINT}"
     if peak >= 1 << bits:
-        return (
-            f"16-bit pixels up to {peak:,}, above the {bits} bits ({(1 << bits) - 1:,}) of the images before it; {HINT}"
-        )
+        top = (1 << bits) - 1
+        return f"16-bit pixels up to {peak:,}, above the {bits} bits (0 to {top:,}) of the images before it; {HINT}"
     if upper_only and bits < 16:
         return f"16-bit colour of which {bits} bits are used; {HINT} a channel"
     return ""

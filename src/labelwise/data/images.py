@@ -50,6 +50,11 @@ def unseen(_what: str, _done: int, _total: int) -> None:
     """Take progress that nobody looks at."""
 
 
+def way(bits: int, resize: str) -> str:
+    """Return an image set's `way`."""
+    return f"decoder {DECODER}, {bits} bits, {resize}"
+
+
 @dataclass(frozen=True)
 class ImageSet:
     """N images. `pixels` is (N, H, W, 3) uint8 where they are small and equal in size, else None.
@@ -74,7 +79,7 @@ class ImageSet:
     @property
     def way(self) -> str:
         """What stands for the way from content to squares, beside size and crop: part of every cache's key."""
-        return f"decoder {DECODER}, {self.bits} bits, {self.resize}"
+        return way(self.bits, self.resize)
 
     def squares(self, indices: Indices, size: int, crop: float) -> NDArray[np.uint8]:
         """Decode, resize and centre-crop the images at `indices`: (n, size, size, 3) uint8.
@@ -147,7 +152,13 @@ def from_blobs(
     training: (N,) which images decide by how many bits 16-bit pixels are scaled, or None for all; bits: the depth that
     was fixed before. The image set holds the readable images alone.
     """
-    how = (PIL.__version__, DECODER, str(max_pixels), str(bits), "" if training is None else training.tobytes().hex())
+    how = (
+        PIL.__version__,
+        DECODER,
+        str(max_pixels),
+        str(bits),
+        digest("" if training is None else training.tobytes().hex()),
+    )
     folder = cache_folder() / "images" / digest(LAYOUT, key, str(len(names)), *how)
 
     def build(target: Path) -> None:
@@ -211,7 +222,8 @@ def _inspect_all(
         (folder / "pixels.bin").unlink()
     elif refused:
         only(folder / "pixels.bin", 3 * math.prod(sizes[0]), kept)
-    looks, digests, sizes, readable = (list(compress(rows, kept)) for rows in (looks, digests, sizes, readable))
+    looks, digests, sizes = list(compress(looks, kept)), list(compress(digests, kept)), list(compress(sizes, kept))
+    readable = list(compress(readable, kept))
     np.save(folder / "looks.npy", _thumbnails(looks))
     np.save(folder / "readable.npy", np.array(readable, dtype=np.int64))
     notes = [f"{transparent:,} transparent images are laid on white"] if transparent else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ Row = dict[str, Any]
 
 
 def pick(
-    folder: Path, labels: Path, n: int, strategy: str, learner: Learner, seed: int, progress: Progress
+    folder: Path, labels: Path, n: int, strategy: str, learner: Learner, seed: int, progress: Progress,
+    resize: str = "crop",
 ) -> tuple[list[Row], list[str]]:  # fmt: skip
     """Rank a folder's images without an answer by a strategy, given a CSV of labels: rows of PICKED, and notes.
 
@@ -49,6 +51,7 @@ def pick(
     names = [board.names[klass] for klass in board.classes]
     indices, given = _labels(board, set(taken.test))
     with options_named():
+        images = replace(images, resize=resize)
         features = embed_dataset(images, load_backbone(learner), progress).values
     candidates = _candidates(board, taken.test, seen)
     fitted = None
@@ -63,7 +66,7 @@ def pick(
     picks = run_strategy(strategy, candidates, n, indices, arrays, {}, seed, classes=len(names))
     probs = None if fitted is None else fitted.predict(picks.indices).probs
     rows = [_picked(images, i, rank, probs, names, strategy) for rank, i in enumerate(picks.indices.tolist(), 1)]
-    return rows, [*taken.notes, *([left_out_note(left_out)] if left_out else [])]
+    return rows, [*taken.notes, *seen.notes, *([left_out_note(left_out)] if left_out else [])]
 
 
 def _labels(board: Board, test: set[int]) -> tuple[Indices, Labels]:
@@ -120,11 +123,11 @@ def _picked(
 def predict(exported: Path, folder: Path, progress: Progress) -> tuple[list[Row], list[str]]:
     """Return what an exported model says of a folder's images: rows of PREDICTED, and notes. Errors: InputError."""
     trained = model.load(exported)
-    images, _, left_out = folder_images(folder, progress)
+    images, seen, left_out = folder_images(folder, progress, trained.bits)
     probs = trained.predict(images, progress)
     best = probs.argmax(axis=1)
     rows = [
         {"path": str(path), "label": trained.classes[k], "probability": round(float(row[k]), 6)}
         for path, k, row in zip(images.names, best.tolist(), probs, strict=True)
     ]
-    return rows, [left_out_note(left_out)] if left_out else []
+    return rows, [*seen.notes, *([left_out_note(left_out)] if left_out else [])]
