@@ -19,6 +19,15 @@ class Format(StrEnum):
     json = "json"
 
 
+class Resize(StrEnum):
+    """How images become squares for a model."""
+
+    crop = "crop"
+    pad = "pad"
+    stretch = "stretch"
+
+
+RESIZE = "How images become squares: crop (the centre), pad (the whole on black) or stretch (the whole, distorted)."
 As = Annotated[Format, typer.Option("--format", help="For people, spreadsheets or programs.")]
 PASSWORD = "LABELWISE_PASSWORD"
 AllowRemote = Annotated[

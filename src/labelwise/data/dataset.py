@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,9 +82,11 @@ def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
         images, found = from_array(listing.pixels, names, looks=listing.test is None)
     else:
         assert listing.blob is not None
-        images, found = from_blobs(listing.blob, names, listing.key, study.max_pixels, progress)
+        training = None if listing.test is None else ~listing.test
+        images, found = from_blobs(listing.blob, names, listing.key, study.max_pixels, progress, training)
+    images = replace(images, resize=study.resize)
     unused = (f"{what} not used: {number:,}" for what, number in sorted(listing.unused.items()) if number)
-    notes = (*listing.notes, *unused, *_left_out(listing.source, names, found, study.skip_unreadable))
+    notes = (*listing.notes, *unused, *found.notes, *_left_out(listing.source, names, found, study.skip_unreadable))
     labels = listing.labels[found.readable]
     _check_classes(listing, labels)
     if listing.test is None:
@@ -97,7 +99,7 @@ def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
     if images.small and listing.blob is not None and listing.blob(int(found.readable[0])).startswith(b"\xff\xd8"):
         notes = (*notes, "small images stored as JPEG, which loses detail: accuracies can differ a little from others'")
     fingerprint = digest(
-        images.fingerprint,
+        images.fingerprint if study.resize == "crop" else f"{images.fingerprint} {study.resize}",
         "\x1f".join(listing.classes),
         *(hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in (labels, is_test)),
     )

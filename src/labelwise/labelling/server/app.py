@@ -143,8 +143,8 @@ def _labelling(app: FastAPI, desk: Desk, views: Views) -> None:
             raise HTTPException(404, str(error)) from None
         except InputError as error:
             raise HTTPException(404, str(error)) from None
-        if content is None:  # the page asks again, and finds the next server
-            raise HTTPException(503, "the server is closing")
+        if content is None:  # the page asks again, and finds the next server, or the depth of 16-bit images
+            raise HTTPException(503, "the server is closing, or still reads the images")
         return Jpeg(content, headers=KEEP)
 
     @app.get("/api/grid")
