@@ -100,6 +100,7 @@ class _Walk:
         self.outside: list[str] = []
         self.unused: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
+        self._resolved: dict[str, str | None] = {}
 
     def look_into(self, path: str, real: str) -> list[str]:
         """List all below a folder; `real` is where it lies itself. Return the links to folders that it met."""
@@ -150,11 +151,11 @@ class _Walk:
 
     def _inside(self, path: str) -> str | None:
         """Return where a path really lies, below the folder, or None where it leads out."""
-        real = os.path.realpath(path)
-        if real == self.root:
-            return ""
-        start = os.path.join(self.root, "")
-        return real.removeprefix(start) if real.startswith(start) else None
+        if path not in self._resolved:
+            real, start = os.path.realpath(path), os.path.join(self.root, "")
+            inside = real.removeprefix(start) if real.startswith(start) else None
+            self._resolved[path] = "" if real == self.root else inside
+        return self._resolved[path]
 
     def _wanted(self, entry: os.DirEntry[str]) -> bool:
         if entry.name in MADE_BY_PROGRAMS:
@@ -233,18 +234,6 @@ def is_picture(head: bytes) -> bool:
     if head[:2] == b"BM":  # two letters are too little: the header's own size follows
         return int.from_bytes(head[14:18], "little") in (12, 40, 52, 56, 64, 108, 124)
     return head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in b" \t\r\n#" and len(head) > 6
-
-
-def counted(walk: _Walk) -> dict[str, int]:
-    """Return what is not used, in words -> how many, with the rarer kinds of other files together."""
-    unused = Counter(walk.unused)
-    for kind, number in walk.kinds.most_common(KINDS):
-        unused[f"files of other kinds ({kind})"] += number
-    if rest := sum(walk.kinds.values()) - sum(number for _, number in walk.kinds.most_common(KINDS)):
-        unused["files of other kinds (others)"] += rest
-    if walk.outside:
-        unused["links to folders elsewhere"] += len(walk.outside)
-    return dict(sorted(unused.items()))
 
 
 def linked_out(found: Scan) -> list[str]:
