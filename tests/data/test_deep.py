@@ -118,10 +118,8 @@ def test_a_study_says_so_and_its_fingerprint_changes(tmp_path: Path) -> None:
     assert "10 transparent images are laid on white" in found.notes
     fingerprints = {opened(root, resize=way).fingerprint for way in ("crop", "pad", "stretch")}
     assert len(fingerprints) == 3
-    with pytest.raises(
-        InputError, match=r"1 of 10 images cannot be read: cat.3.png \(whole numbers from 0 to 70,000, not"
-    ):
-        write(root / "cat" / "3.png", encoded(Image.fromarray(np.diag(np.full(40, 70_000, np.int32))), "TIFF"))
+    write(root / "cat" / "3.png", encoded(Image.fromarray(np.diag(np.full(40, 70_000, np.int32))), "TIFF"))
+    with pytest.raises(InputError, match=r"1 of 10 images cannot be read: cat.3.png \(whole numbers from 0 to 70,000"):
         opened(root)
 
 

@@ -11,8 +11,8 @@ from labelwise.data.depth import DEPTHS, depth_of, problem, said, scaled
 
 
 @pytest.mark.parametrize(("peak", "bits"), [
-    (0, 0), (3, 0), (127, 0), (128, 8), (255, 8), (256, 10), (1023, 10), (1800, 12), (4095, 12), (4096, 14), (16384, 16),
-    (65535, 16),
+    (0, 0), (3, 0), (127, 0), (128, 8), (255, 8), (256, 10), (1023, 10), (1800, 12), (4095, 12), (4096, 14),
+    (16384, 16), (65535, 16),
 ])  # fmt: skip
 def test_the_depth_of_the_largest_value(peak: int, bits: int) -> None:
     assert depth_of(peak) == bits

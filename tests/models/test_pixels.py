@@ -123,7 +123,7 @@ def test_ends_of_long_pictures_are_seen_unless_they_are_cropped(
         seen = (left > right + 40).astype(int) + 2 * (right > left + 10)
         truth = 1 + dataset.labels
         assert (seen == (0 if way == "crop" else truth)).all()
-        assert (pixels[:, 0].max() == 0) is (way == "pad")
+        assert (int(pixels[:, 0].max()) == 0) is (way == "pad")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -136,7 +136,7 @@ def test_arrays_and_files_become_the_same_squares(way: str, shape: tuple[int, in
         files = np.stack([to_square(Image.fromarray(pixels), size, 1.0, way) for pixels in images.pixels])
         assert array.shape == files.shape == (5, size, size, 3)
         if way != "crop":  # fit cuts before it resizes, so its places differ by parts of a pixel
-            np.testing.assert_allclose(array, files, atol=2)
+            np.testing.assert_allclose(array, files, atol=4)
 
 
 def test_each_way_has_its_own_place_in_the_cache(backbone: Backbone, cache: Path) -> None:
