@@ -11,7 +11,7 @@ import hashlib
 import io
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ class ImageInfo:
     sha256: of the encoded bytes; look: bytes of the (LOOK, LOOK) grey thumbnail; pixels: bytes of the (H, W, 3) image,
     or None; values: bytes of the (H, W) uint16 image in its place, which `depth.scaled` makes grey, or None; peak: the
     largest value, where there are more than 8 bits, else 0; upper_only: of them, the upper 8 alone can be read;
-    transparent: it was laid on white.
+    transparent: it was laid on white; mode: Pillow's, as it is stored.
     """
 
     sha256: bytes
@@ -70,6 +70,7 @@ class ImageInfo:
     peak: int = 0
     upper_only: bool = False
     transparent: bool = False
+    mode: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class _Picture:
     peak: int = 0
     upper_only: bool = False
     transparent: bool = False
+    mode: str = ""
 
     def rgb(self, bits: int) -> Image.Image:
         """Return it in RGB. Errors: UnreadableImageError where it cannot be scaled by this depth."""
@@ -131,7 +133,7 @@ def _opened(blob: bytes, max_pixels: int) -> _Picture:
                 raise UnreadableImageError(f"no pixels: {width}x{height}")
             codec, stored = _stored(image)  # loading it forgets them
             image.load()
-            return _picture(_upright(image), codec, stored)
+            return replace(_picture(_upright(image), codec, stored), mode=image.mode)
     except (UnreadableImageError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -242,7 +244,7 @@ def inspect(blob: bytes, max_pixels: int, keep: int) -> ImageInfo:
             pixels = image.tobytes()
     return ImageInfo(
         hashlib.sha256(blob).digest(), image.height, image.width, look_of(image), pixels, values, found.peak,
-        found.upper_only, found.transparent,
+        found.upper_only, found.transparent, found.mode,
     )  # fmt: skip
 
 

@@ -6,9 +6,10 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -39,7 +40,7 @@ from labelwise.errors import InputError
 T = TypeVar("T")
 SMALL = 128
 """Images whose sides are all at most this many pixels are kept as one array, if they are all of one size."""
-LAYOUT = "3"  # part of the cache's keys: changes when what is stored there does
+LAYOUT = "4"  # part of the cache's keys: changes when what is stored there does
 CHUNK = 256  # images decoded ahead of what is written
 THREADS_PAY = 16384  # bytes of an image: below, most of the work is Python's own, and threads only get in its way
 Progress = Callable[[str, int, int], None]
@@ -130,7 +131,8 @@ class Inspection:
     """What one complete look at every image found, the R readable ones of N.
 
     looks: (R, LOOK * LOOK) uint8 grey thumbnails, or None; readable: (R,) positions; unreadable: why, by position;
-    hashes: (R,) SHA-256 of each image's content; notes: what was made of transparent images and of more than 8 bits.
+    hashes: (R,) SHA-256 of each image's content; notes: what was made of transparent images and of more than 8 bits;
+    shapes: (R, 2) height and width in pixels; modes: Pillow's, as they are stored -> images. Both empty without images.
     """
 
     looks: Looks | None
@@ -138,6 +140,8 @@ class Inspection:
     unreadable: dict[int, str]
     hashes: NDArray[np.void]
     notes: tuple[str, ...] = ()
+    shapes: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
+    modes: Mapping[str, int] = field(default_factory=dict)
 
 
 def from_array(pixels: NDArray[np.uint8], names: Sequence[str], looks: bool = True) -> tuple[ImageSet, Inspection]:
@@ -147,7 +151,8 @@ def from_array(pixels: NDArray[np.uint8], names: Sequence[str], looks: bool = Tr
     images = ImageSet(names, fingerprint, max(pixels.shape[1:3]) <= SMALL, pixels, None, 0)
     thumbnails = _thumbnails([look_of_pixels(image) for image in pixels]) if looks else None
     hashes = _hashes([hashlib.sha256(image.data).digest() for image in pixels])
-    return images, Inspection(thumbnails, np.arange(len(pixels)), {}, hashes)
+    shapes = np.full((len(pixels), 2), pixels.shape[1:3], np.int32)
+    return images, Inspection(thumbnails, np.arange(len(pixels)), {}, hashes, shapes=shapes, modes={"RGB": len(pixels)})
 
 
 def _hashes(digests: list[bytes]) -> NDArray[np.void]:
@@ -192,7 +197,9 @@ def from_blobs(
             np.load(entry / "readable.npy"),
             {int(i): why for i, why in meta["unreadable"].items()},
             np.load(entry / "hashes.npy"),
-            notes=tuple(meta["notes"]),
+            tuple(meta["notes"]),
+            np.load(entry / "shapes.npy"),
+            meta["modes"],
         )
         readable, pixels = found.readable, None
         if meta["shape"]:
@@ -215,6 +222,7 @@ def _inspect_all(
     readable: list[int] = []
     unreadable: dict[int, str] = {}
     sizes: list[tuple[int, int]] = []
+    modes: list[str] = []
     digests: list[bytes] = []
     contents: list[bytes] = []
     written = transparent = 0
@@ -233,6 +241,7 @@ def _inspect_all(
                 digests.append(found.sha256)
                 contents.append(found.sha256 + b"on white" * found.transparent)
                 sizes.append((found.height, found.width))
+                modes.append(found.mode)
                 transparent += found.transparent
             if index % CHUNK == CHUNK - 1 or index == count - 1:
                 progress("reading images", index + 1, count)
@@ -247,17 +256,18 @@ def _inspect_all(
     elif refused:
         only(folder / "pixels.bin", 3 * math.prod(sizes[0]), kept)
     looks, digests, sizes = list(compress(looks, kept)), list(compress(digests, kept)), list(compress(sizes, kept))
-    contents = list(compress(contents, kept))
+    contents, modes = list(compress(contents, kept)), list(compress(modes, kept))
     readable = list(compress(readable, kept))
     np.save(folder / "looks.npy", _thumbnails(looks))
     np.save(folder / "hashes.npy", _hashes(digests))
+    np.save(folder / "shapes.npy", np.array(sizes, np.int32).reshape(-1, 2))
     np.save(folder / "readable.npy", np.array(readable, dtype=np.int64))
     notes = [f"{transparent:,} transparent images are laid on white"] if transparent else []
     content = b"".join(contents) + (f"{bits} bits".encode() if deep.found else b"")
     meta = {
         "fingerprint": hashlib.sha256(content).hexdigest()[:16],
         "small": bool(sizes) and max(max(size) for size in sizes) <= SMALL, "unreadable": unreadable | refused,
-        "shape": [*sizes[0], 3] if one_array else None, "bits": bits,
+        "shape": [*sizes[0], 3] if one_array else None, "bits": bits, "modes": Counter(modes),
         "notes": [*notes, *depth.said(bits, deep.depths(refused))],
     }  # fmt: skip
     (folder / "meta.json").write_text(json.dumps(meta))

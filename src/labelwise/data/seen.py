@@ -149,14 +149,14 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def sizes_of(shapes: NDArray[np.int64]) -> Sizes:
+def sizes_of(shapes: NDArray[np.int32]) -> Sizes:
     """Return what is to be known of images' (N, 2) sizes in pixels, (height, width)."""
     high, wide = shapes.T.astype(np.int64)
     pixels = high * wide
     lost = 1 - np.minimum(high, wide) ** 2 / pixels
     different, counts = np.unique(shapes, axis=0, return_counts=True)
 
-    def pair(shape: NDArray[np.int64]) -> tuple[int, int]:
+    def pair(shape: NDArray[np.int32]) -> tuple[int, int]:
         return int(shape[1]), int(shape[0])
 
     return Sizes(
