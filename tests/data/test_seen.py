@@ -9,21 +9,25 @@ import numpy as np
 from labelwise.data.seen import ClassSeen, Seen, Sizes, classes_of, listed, modes_of, sizes_of
 
 
+def sized(shapes: list[list[int]]) -> Sizes:
+    return sizes_of(np.array(shapes, np.int32))
+
+
 def seen(**changes: object) -> Seen:
     found = {
         "source": "photos", "kind": "folder", "split": "20 % set apart", "groups": 0, "unreadable": {}, "unused": {},
-        "classes": (ClassSeen("cat", 80, 20), ClassSeen("dog", 9, 0)), "sizes": sizes_of(np.array([[100, 500]], np.int32)),
+        "classes": (ClassSeen("cat", 80, 20), ClassSeen("dog", 9, 0)), "sizes": sized([[100, 500]]),
         "modes": {"RGB": 109}, "equal": 0, "alike": 0, "resize": "crop",
     }  # fmt: skip
     return Seen(**{**found, **changes})  # type: ignore[arg-type]
 
 
 def test_sizes_and_what_the_crop_leaves_out() -> None:
-    found = sizes_of(np.array([[100, 500], [100, 500], [50, 50], [200, 400]], np.int32))
+    found = sized([[100, 500], [100, 500], [50, 50], [200, 400]])
     assert (found.smallest, found.largest, found.commonest, found.different) == ((50, 50), (400, 200), (500, 100), 3)
     assert np.isclose(found.lost, (0.8 + 0.8 + 0 + 0.5) / 4)
     assert np.isclose(found.most_lost, 0.8)
-    assert sizes_of(np.array([[32, 32]] * 3, np.int32)) == Sizes((32, 32), (32, 32), (32, 32), 1, 0.0, 0.0)
+    assert sized([[32, 32]] * 3) == Sizes((32, 32), (32, 32), (32, 32), 1, 0.0, 0.0)
 
 
 def test_counts() -> None:
@@ -38,9 +42,7 @@ def test_counts() -> None:
 
 
 def test_three_to_five_lines() -> None:
-    plain = seen(
-        classes=(ClassSeen("cat", 80, 20), ClassSeen("dog", 80, 20)), sizes=sizes_of(np.array([[32, 32]] * 4, np.int32))
-    )
+    plain = seen(classes=(ClassSeen("cat", 80, 20), ClassSeen("dog", 80, 20)), sizes=sized([[32, 32]] * 4))
     assert plain.lines() == [
         "Data: photos (folder): pool 160, test set 40 (20 % set apart)",
         "2 classes (cat, dog), 80 images each in the pool",
