@@ -17,13 +17,9 @@ from labelwise.data.decode import (
     LOOK,
     DepthUnknownError,
     UnreadableImageError,
-    corner,
     decode,
-    inside,
     inspect,
-    is_plain,
-    look_of,
-    to_square,
+    seen,
 )
 from pictures import encoded, picture
 
@@ -179,10 +175,10 @@ def halves(mode: str) -> tuple[bytes, np.ndarray]:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "RGB", "L", "P", "GIF", "WEBP", "I;16"])
 def test_what_is_transparent_is_white(mode: str) -> None:
-    blob, seen = halves(mode)
+    blob, shown = halves(mode)
     read = np.asarray(decode(blob, CAP, 8))
-    np.testing.assert_array_equal(read[:, :15], seen[:, :15])
-    np.testing.assert_allclose(read[:, 15:].astype(int), seen[:, 15:], atol=1)
+    np.testing.assert_array_equal(read[:, :15], shown[:, :15])
+    np.testing.assert_allclose(read[:, 15:].astype(int), shown[:, 15:], atol=1)
     assert inspect(blob, CAP, keep=0).transparent
 
 
@@ -197,9 +193,9 @@ def test_opaque_alpha_changes_nothing() -> None:
     blob = encoded(Image.fromarray(PICTURE).convert("RGBA"), "PNG")
     np.testing.assert_array_equal(as_array(blob), PICTURE)
     assert not inspect(blob, CAP, keep=0).transparent
-    assert is_plain(blob, CAP)
-    assert not is_plain(halves("P")[0], CAP)
-    assert not is_plain(DEEP["PNG"](LEVELS), CAP)
+    assert seen(blob, CAP, 16)[1]
+    assert not seen(halves("P")[0], CAP, 16)[1]
+    assert not seen(DEEP["PNG"](LEVELS), CAP, 16)[1]
 
 
 def test_exif_rotation_is_applied() -> None:
@@ -285,33 +281,3 @@ def test_inspection() -> None:
     assert (info.height, info.width, len(info.look), len(info.sha256)) == (20, 30, LOOK * LOOK, 32)
     assert info.pixels == PICTURE.tobytes()
     assert inspect(encoded(PICTURE), CAP, keep=29).pixels is None
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (20, 30), (224, 224)])
-def test_squares(size: tuple[int, int]) -> None:
-    image = decode(encoded(picture(1, size=size)), CAP)
-    assert len(look_of(image)) == LOOK * LOOK
-    for crop in (0.875, 1.0):
-        square = to_square(image, 32, crop)
-        assert (square.shape, square.dtype) == ((32, 32, 3), np.uint8)
-
-
-def test_pad_shows_all_of_an_image_on_black_and_stretch_fills_the_square() -> None:
-    image = Image.new("RGB", (50, 10), "red")
-    padded, stretched = (to_square(image, 20, 0.875, way) for way in ("pad", "stretch"))
-    np.testing.assert_array_equal(padded[8:12], np.full((4, 20, 3), [255, 0, 0]))
-    assert not padded[:8].any()
-    assert not padded[12:].any()
-    np.testing.assert_array_equal(stretched, np.full((20, 20, 3), [255, 0, 0]))
-    for way in ("pad", "stretch"):
-        np.testing.assert_array_equal(to_square(Image.fromarray(PICTURE[:20, :20]), 20, 0.875, way), PICTURE[:20, :20])
-
-
-@given(st.integers(1, 10**5), st.integers(1, 10**5), st.integers(1, 600))
-def test_a_padded_image_lies_inside_and_in_the_middle(height: int, width: int, size: int) -> None:
-    inner = inside(height, width, size)
-    assert max(inner) == size
-    assert min(inner) >= 1
-    assert abs(inner[0] / size - height / max(height, width)) <= 1 / size
-    for low, side in zip(corner(inner, size), inner, strict=True):
-        assert 0 <= low <= size - side - low <= low + 1

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from labelwise.config import Learner, Study
-from labelwise.data.decode import to_square
 from labelwise.data.images import ImageSet, from_array
 from labelwise.data.sources import open_dataset
+from labelwise.data.squares import to_square
 from labelwise.models.backbone import Backbone, load_backbone
 from labelwise.models.pixels import on_device, squares, training_pixels, training_size
 from pictures import encoded, picture, write

@@ -1,8 +1,8 @@
 """Decoding of single images that come from outside: allowed formats, size caps, one kind of error.
 
 Pillow's readers are called here and nowhere else, so studies, the page, exports and predictions see the same pixels.
-`inspect` decodes an image completely once, so that truncated files are found before anything is spent; `to_square` is
-what backbones see. Transparent pixels are laid on white; pixels of more than 8 bits are scaled by `depth`.
+`inspect` decodes an image completely once, so that truncated files are found before anything is spent. Transparent
+pixels are laid on white; pixels of more than 8 bits are scaled by `depth`.
 """
 
 from __future__ import annotations
@@ -115,10 +115,10 @@ def decode(blob: bytes, max_pixels: int, bits: int = 0) -> Image.Image:
     return _opened(blob, max_pixels).rgb(bits)
 
 
-def is_plain(blob: bytes, max_pixels: int) -> bool:
-    """Return whether a file's pixels are what is seen: opaque, of 8 bits. Errors: UnreadableImageError."""
+def seen(blob: bytes, max_pixels: int, bits: int) -> tuple[Image.Image, bool]:
+    """Return a decoded image, and whether the file's own pixels are the same: opaque, of 8 bits. Errors: as decode."""
     found = _opened(blob, max_pixels)
-    return found.values is None and not (found.peak or found.transparent)
+    return found.rgb(bits), found.values is None and not (found.peak or found.transparent)
 
 
 def _opened(blob: bytes, max_pixels: int) -> _Picture:
@@ -246,31 +246,3 @@ def inspect(blob: bytes, max_pixels: int, keep: int) -> ImageInfo:
         hashlib.sha256(blob).digest(), image.height, image.width, look_of(image), pixels, values, found.peak,
         found.upper_only, found.transparent, found.mode,
     )  # fmt: skip
-
-
-def to_square(image: Image.Image, size: int, crop: float, resize: str = "crop") -> NDArray[np.uint8]:
-    """Return a (size, size, 3) uint8 image, resized (bicubic) in one of three ways.
-
-    crop: the shorter side becomes `size / crop`, and the centre is cut out; pad: the longer side becomes `size`, on
-    black; stretch: both sides become `size`.
-    """
-    if resize == "crop":
-        outer = round(size / crop)
-        low = (outer - size) // 2
-        square = ImageOps.fit(image, (outer, outer), Image.Resampling.BICUBIC)
-        return np.asarray(square.crop((low, low, low + size, low + size)))
-    inner = inside(image.height, image.width, size) if resize == "pad" else (size, size)
-    square = Image.new("RGB", (size, size))
-    square.paste(image.resize(inner[::-1], Image.Resampling.BICUBIC), corner(inner, size)[::-1])
-    return np.asarray(square)
-
-
-def inside(height: int, width: int, size: int) -> tuple[int, int]:
-    """Return (height, width) of an image whose longer side becomes `size`: at least a pixel each."""
-    longest = max(height, width)
-    return max(1, round(height * size / longest)), max(1, round(width * size / longest))
-
-
-def corner(inner: tuple[int, int], size: int) -> tuple[int, int]:
-    """Return (top, left) of an image (height, width) in the middle of a square."""
-    return (size - inner[0]) // 2, (size - inner[1]) // 2

@@ -31,10 +31,10 @@ from labelwise.data.decode import (
     decode,
     inspect,
     look_of_pixels,
-    to_square,
 )
 from labelwise.data.deep import Deep, only
 from labelwise.data.duplicates import Looks
+from labelwise.data.squares import to_square
 from labelwise.errors import InputError
 
 T = TypeVar("T")

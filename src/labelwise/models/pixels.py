@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from labelwise.cache import cache_folder, cached, passed_on
 from labelwise.config import digest
-from labelwise.data.decode import corner, inside
 from labelwise.data.images import ImageSet, Progress
+from labelwise.data.squares import corner, inside
 from labelwise.models.backbone import Backbone
 
 LAYOUT = "1"

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 from labelwise.cli import app
 from labelwise.config import Learner
-from labelwise.data.decode import UnreadableImageError, decode, to_square
+from labelwise.data.decode import UnreadableImageError, decode
 from labelwise.data.images import unseen
+from labelwise.data.squares import to_square
 from labelwise.errors import InputError
 from labelwise.labelling.exchange import model
 from labelwise.labelling.exchange.trained import Single, Trained, fit, folder_images

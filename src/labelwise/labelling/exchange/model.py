@@ -31,7 +31,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 class Preprocessing(BaseModel):
     """How a picture becomes the backbone's input: upright RGB on white, pixels of more than 8 bits scaled by `bits` (0:
-    they are refused), made a square (see `decode.to_square`), and normalised by mean and std of values in 0..1."""
+    they are refused), made a square (see `squares.to_square`), and normalised by mean and std of values in 0..1."""
 
     model_config = ConfigDict(extra="forbid")
     size: Annotated[int, Field(ge=8, le=4096)]

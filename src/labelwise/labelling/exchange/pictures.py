@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from labelwise.data.decode import UnreadableImageError, decode, is_plain
+from labelwise.data.decode import UnreadableImageError, decode, seen
 from labelwise.labelling.decoding import MAX_PIXELS
 from labelwise.labelling.folder import read_inside
 from labelwise.labelling.snapshot import Snapshot
@@ -31,22 +31,22 @@ def clean(blob: bytes, bits: int = 0) -> tuple[bytes, str]:
     encoded again, without loss as PNG, but a turned JPEG as JPEG. So are transparent pictures and those of more than 8
     bits, which other tools would see as something else. bits: see `decode`. Errors: UnreadableImageError.
     """
-    seen = decode(blob, MAX_PIXELS, bits)
+    picture, plain = seen(blob, MAX_PIXELS, bits)
     is_jpeg = blob.startswith(b"\xff\xd8")
-    if is_jpeg or (blob.startswith(PNG) and is_plain(blob, MAX_PIXELS)):
+    if is_jpeg or (plain and blob.startswith(PNG)):
         try:
             stripped = strip_jpeg(blob) if is_jpeg else strip_png(blob)
             again = decode(stripped, MAX_PIXELS)
-            if again.size == seen.size and again.tobytes() == seen.tobytes():
+            if again.size == picture.size and again.tobytes() == picture.tobytes():
                 return stripped, ".jpg" if is_jpeg else ".png"
         except (ValueError, struct.error, IndexError, UnreadableImageError):
             pass  # an odd file, that Pillow reads: its pixels are encoded again
     buffer = io.BytesIO()
-    seen.info.clear()  # Pillow writes some of it back
+    picture.info.clear()  # Pillow writes some of it back
     if is_jpeg:
-        seen.save(buffer, "JPEG", quality=QUALITY, subsampling=0)
+        picture.save(buffer, "JPEG", quality=QUALITY, subsampling=0)
     else:
-        seen.save(buffer, "PNG")
+        picture.save(buffer, "PNG")
     return buffer.getvalue(), ".jpg" if is_jpeg else ".png"
 
 
