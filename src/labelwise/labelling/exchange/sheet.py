@@ -11,6 +11,7 @@ import io
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from labelwise.data.exported import STATUSES
 from labelwise.data.labels import NOTHING
 from labelwise.errors import InputError, nearest
 from labelwise.labelling.events import ANSWERS, PURPOSES
@@ -22,8 +23,6 @@ from labelwise.spreadsheets import guarded, unguarded
 
 NAME = "labels.csv"
 COLUMNS = ("path", "sha256", "label", "status", "annotator", "time", "seconds", "round", "probability", "source")
-STATUSES = (*ANSWERS, "predicted", "unlabelled", "unreadable", "missing", "class")
-"""Of a row: a person's answer; the model's; an image without either; a class, for their order."""
 ANONYMOUS = "import"
 """The annotator of labels whose file names none."""
 
