@@ -31,8 +31,8 @@ HEAD = 32  # bytes that tell a format
 class Found:
     """A picture in the folder, or what looks like one by its name.
 
-    path: below it, with `/`; real: where the file itself lies, below the folder, if a link leads to it, or "";
-    problem: why it cannot be used, known without reading it, or "".
+    path: below it, with `/`; real: where the file itself lies, below the folder, if a link leads to it, or "" (a whole
+    path where it lies in `elsewhere`, see `scan`); problem: why it cannot be used, known without reading it, or "".
     """
 
     path: str
@@ -72,13 +72,16 @@ class Scan:
         return replace(self, images=kept, unused={**self.unused, **links})
 
 
-def scan(root: Path, leave_out: Path | None = None) -> Scan:
+def scan(root: Path, leave_out: Path | None = None, elsewhere: str = "") -> Scan:
     """List a folder's pictures and those of the folders in it; `leave_out` is a folder inside that is passed over.
+
+    elsewhere: another folder, to whose pictures links may lead.
 
     Pictures are known by their extension, or by their first bytes where they have none.
     Errors: InputError where `root` itself cannot be read.
     """
     walk = _Walk(os.path.realpath(root), "" if leave_out is None else os.path.realpath(leave_out))
+    walk.elsewhere = os.path.join(os.path.realpath(elsewhere), "") if elsewhere else ""
     walk.look_into("", "")
     if why := walk.closed.get(""):
         raise InputError(f"cannot read the folder {root}: {why}")
@@ -92,7 +95,7 @@ class _Walk:
     """A walk through a folder and what it has met so far. Paths are below the folder, "" for itself."""
 
     def __init__(self, root: str, leave_out: str) -> None:
-        self.root, self.leave_out = root, leave_out
+        self.root, self.leave_out, self.elsewhere = root, leave_out, ""
         self.images: list[Found] = []
         self.folders: list[str] = []
         self.closed: dict[str, str] = {}
@@ -185,6 +188,9 @@ class _Walk:
             return Found(path, 0, 0, NO_FILE)
         if entry.is_symlink():
             inside = self._inside(entry.path)
+            if inside is None and self.elsewhere:
+                there = os.path.realpath(entry.path)
+                inside = there if there.startswith(self.elsewhere) else None
             if inside is None:
                 return Found(path, 0, 0, OUTSIDE)
             real = inside
