@@ -293,7 +293,7 @@ def _inspected(blob: Callable[[int], bytes], count: int, max_pixels: int) -> Ite
     def pays(index: int) -> bool:
         try:
             return len(blob(index)) >= THREADS_PAY
-        except OSError:
+        except (UnreadableImageError, OSError):
             return False
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

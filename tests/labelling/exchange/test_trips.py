@@ -181,7 +181,7 @@ def test_embeddings_of_an_export_are_read_back(name: str, suffix: str, there: An
     np.testing.assert_array_equal(again.test, plain.test)
     assert list(again.images.names) == list(plain.images.names)
     beside = opened(data, [*keys, f"features={json.dumps(str(file))}"])
-    np.testing.assert_array_equal(beside.features, again.features)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(beside.features, again.features)
     if name != "csv":
         return
     rows, notes = pick_rows(file, data, 5, "margin", 0, unseen)  # everything there has a label
