@@ -396,7 +396,7 @@ def test_classes_json_has_the_true_names_and_their_order(root: Path) -> None:
     assert any("have no image, and are left out: gone" in note for note in dataset.notes)
     assert dataset.seen.unused == {}
     classes_json(root, {"z": "later", "a_b": "a/b"})
-    assert "gives the class 'later' to another folder than later; rename it" in refused(root)
+    assert "gives the class 'later' to another folder than later; rename the folder" in refused(root)
     (root / "classes.json").write_text('{"classes": ["z", "a_b"]}')  # another program's
     assert opened(root).classes == ("a_b", "later", "z")
     assert opened(root).seen.unused == {"files of other kinds (.json)": 1}
