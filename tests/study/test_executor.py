@@ -61,6 +61,17 @@ def test_records_of_a_whole_study(tmp_path: Path) -> None:
     assert sets["random"] < sets["stratified"]
 
 
+def test_what_was_read_is_said_and_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "labelwise"):
+        run_study(study(arms=["random"], seeds=1), tmp_path, fake.Silent())
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0].startswith("Data: digits (scikit-learn): pool 1,")
+    assert said[1].startswith("10 classes (0, 1, 2,")
+    found = reading(tmp_path).study()["data"]
+    assert (found["seen"]["pool"], found["seen"]["test"]) == (found["pool"], found["test"])
+    assert found["seen"]["sizes"]["commonest"] == [8, 8]
+
+
 def test_the_truth_is_what_is_recorded(tmp_path: Path) -> None:
     from sklearn.datasets import load_digits
 
