@@ -57,7 +57,7 @@ def from_folder(root: Path, study: Study) -> Listing:
         key=digest(printable(str(root.resolve())), *map(_as_found, names, images)),
         kind="folder",
         unused={what: number for what, number in sorted(unused.items()) if number},
-        notes=(*layout.notes, *empty, *linked_out(seen)),
+        notes=(*layout.notes, *empty, *linked_out(seen), *_elsewhere(images)),
     )
 
 
@@ -107,6 +107,11 @@ def _groups(images: Sequence[Found], layout: Layout) -> Iterator[str]:
     for image in images:  # a single folder below, such as class/images, separates nothing
         folder, parent = layout.folder(image.path), os.path.dirname(image.path)
         yield "" if parent == folder or len(parents[folder]) == 1 else parent
+
+
+def _elsewhere(images: Sequence[Found]) -> list[str]:
+    links = sum(image.outside for image in images)
+    return [f"{links:,} images are links to files outside of the folder"] if links else []
 
 
 def _order(path: str, klass: str, test: bool) -> tuple[bool, str, list[tuple[bool, str]]]:

@@ -86,9 +86,7 @@ def _check_links(root: Path, seen: Scan) -> None:
     """Refuse links that lead out where folders of classes or splits are meant. Errors: InputError."""
     for link in seen.outside:
         if link.count("/") < 1 or all(read(name).side for name in link.split("/")[:-1]):
-            raise InputError(
-                f"{root}: {link} is a link that leads out of the folder; put the images in there themselves"
-            )
+            raise InputError(f"{root}: {link} is a link to a folder elsewhere; put the images in there themselves")
 
 
 def _classes_only(inner: Mapping[str, Sequence[str]]) -> Layout:

@@ -1,6 +1,7 @@
 """The images of a folder: the one scan that studies, labelling, picking and predicting share.
 
-Links are followed where they stay inside the folder. What is left out is counted, so that it can be said.
+Links to folders are followed where they stay inside the folder. A link to a file elsewhere is marked: a study reads
+it, and a page that serves others does not. What is left out is counted, so that it can be said.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ MADE_BY_PROGRAMS = frozenset({
     "thumbnails",
 })  # fmt: skip
 """Folders that systems and programs make: small copies, archives' shadows and waste, not images that are meant."""
-OUTSIDE = "a link that leads out of the folder"
 NO_FILE = "no file, but a pipe, a device or a link to a folder"
 KINDS = 12
 """Extensions of other files that are counted one by one."""
@@ -31,8 +31,8 @@ HEAD = 32  # bytes that tell a format
 class Found:
     """A picture in the folder, or what looks like one by its name.
 
-    path: below it, with `/`; real: where the file itself lies, below the folder, if a link leads to it, or "";
-    problem: why it cannot be used, known without reading it, or "".
+    path: below it, with `/`; real: where the file itself lies, if a link leads to it, or "": below the folder, or
+    as a whole path if it is `outside`; problem: why it cannot be used, known without reading it, or "".
     """
 
     path: str
@@ -41,6 +41,7 @@ class Found:
     problem: str = ""
     ctime_ns: int = 0
     real: str = ""
+    outside: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def scan(root: Path, leave_out: Path | None = None) -> Scan:
     walk.look_into("", "")
     if why := walk.closed.get(""):
         raise InputError(f"cannot read the folder {root}: {why}")
-    for path, lies in sorted(walk.links):
-        walk.follow(path, lies)
+    for link, place in sorted(walk.links):
+        walk.follow(link, place)
     images = sorted(walk.images, key=lambda found: found.path)
     return Scan(images, sorted(walk.folders), walk.closed, walk.outside, walk.counts())
 
@@ -98,12 +99,15 @@ class _Walk:
         self.closed: dict[str, str] = {}
         self.links: list[tuple[str, str]] = []
         self.outside: list[str] = []
+        self.leads: dict[str, str | None] = {}  # where a link to a folder leads
         self.unused: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
-        self._resolved: dict[str, str | None] = {}
 
     def look_into(self, path: str, real: str) -> list[tuple[str, str]]:
-        """List all below a folder; `real` is where it lies itself. Return the links to folders, and where these lie."""
+        """List all below a folder; `real` is where it lies itself.
+
+        Return the links to folders that it met, each with where the folder that holds it lies itself.
+        """
         todo, links = [(path, real)], list[tuple[str, str]]()
         while todo:
             below, lies = todo.pop()
@@ -120,7 +124,7 @@ class _Walk:
                 if _is_folder(entry):
                     if self._wanted(entry):
                         if entry.is_symlink():
-                            links.append((here, itself))
+                            links.append((here, lies))
                         else:
                             todo.append((here, itself))
                 else:
@@ -129,28 +133,31 @@ class _Walk:
             self.links = links
         return links
 
-    def follow(self, link: str, lies: str) -> None:
-        """List what a link to a folder leads to, and the links in there; no folder twice, so that loops end."""
-        todo, been = [(link, lies, tuple[str, ...]())], set[str]()
+    def follow(self, link: str, place: str) -> None:
+        """List what a link to a folder leads to, and the links in there; no folder twice, so that loops end.
+
+        place: where the folder that holds the link lies itself.
+        """
+        todo, been = [(link, (place,))], set[str]()
         while todo:
-            path, lies, above = todo.pop()
-            real = self._inside(os.path.join(self.root, lies))
-            above = (*above, os.path.dirname(lies))  # the folders that the path leads through
+            path, trail = todo.pop()
+            at = os.path.join(self.root, trail[-1], os.path.basename(path))
+            real = self.leads[at] = self.leads[at] if at in self.leads else self._inside(at)
             if real is None:
                 self.outside.append(path)
-            elif not real or real in been or any(f"{folder}/".startswith(f"{real}/") for folder in above):
+            elif not real or real in been or any(f"{above}/".startswith(f"{real}/") for above in trail):
                 self.unused["links to folders that are listed already"] += 1
             else:
                 been.add(real)
-                todo += [(*found, above) for found in self.look_into(path, real)]
+                todo += [(below, (*trail, lies)) for below, lies in self.look_into(path, real)]
 
     def _inside(self, path: str) -> str | None:
         """Return where a path really lies, below the folder, or None where it leads out."""
-        if path not in self._resolved:
-            real, start = os.path.realpath(path), os.path.join(self.root, "")
-            inside = real.removeprefix(start) if real.startswith(start) else None
-            self._resolved[path] = "" if real == self.root else inside
-        return self._resolved[path]
+        real = os.path.realpath(path)
+        if real == self.root:
+            return ""
+        start = os.path.join(self.root, "")
+        return real.removeprefix(start) if real.startswith(start) else None
 
     def _wanted(self, entry: os.DirEntry[str]) -> bool:
         if entry.name in MADE_BY_PROGRAMS:
@@ -183,12 +190,10 @@ class _Walk:
             return Found(path, 0, 0, f"unreadable: {error.strerror}")
         if not stat.S_ISREG(status.st_mode):  # never opened: reading a pipe would wait for ever
             return Found(path, 0, 0, NO_FILE)
-        if entry.is_symlink():
-            inside = self._inside(entry.path)
-            if inside is None:
-                return Found(path, 0, 0, OUTSIDE)
-            real = inside
-        return Found(path, status.st_size, status.st_mtime_ns, "", status.st_ctime_ns, "" if real == path else real)
+        inside = self._inside(entry.path) if entry.is_symlink() else real
+        lies = os.path.realpath(entry.path) if inside is None else "" if inside == path else inside
+        times = status.st_mtime_ns, status.st_ctime_ns
+        return Found(path, status.st_size, times[0], "", times[1], lies, outside=inside is None)
 
     def counts(self) -> dict[str, int]:
         """Return what is not used, in words -> how many, with the rarer kinds of other files together."""
@@ -236,4 +241,4 @@ def linked_out(found: Scan) -> list[str]:
     if not found.outside:
         return []
     shown = ", ".join(found.outside[:5]) + (" ..." if len(found.outside) > 5 else "")
-    return [f"links that lead out of the folder are not followed: {shown}"]
+    return [f"links to folders elsewhere are not followed: {shown}"]

@@ -15,6 +15,9 @@ from labelwise.labelling.store import Image
 from labelwise.seeds import generator
 
 
+OUTSIDE = "a link that leads out of the folder"
+
+
 def check_folder(root: Path) -> None:
     """Refuse what is no folder. Errors: InputError."""
     if not root.is_dir():
@@ -36,6 +39,8 @@ def scan(root: Path, leave_out: Path | None = None) -> Scan:
 
 
 def _storable(found: Found) -> Found:
+    if found.outside:  # whoever can open the page would see it
+        return Found(printable(found.path), 0, 0, OUTSIDE)
     if printable(found.path) == found.path:
         return found
     return Found(printable(found.path), 0, 0, "its name holds characters that cannot be shown; rename it")
@@ -79,7 +84,7 @@ def read_inside(root: Path, path: str) -> bytes:
     base = os.path.realpath(root)
     full = os.path.realpath(os.path.join(base, path))
     if os.path.commonpath([base, full]) != base:
-        raise UnreadableImageError("a link that leads out of the folder")
+        raise UnreadableImageError(OUTSIDE)
     try:
         if not os.path.isfile(full):
             raise UnreadableImageError("there is no such file")
