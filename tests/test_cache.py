@@ -71,7 +71,7 @@ def test_a_full_disk_is_one_clear_line(
         raise OSError(number, os.strerror(number))
 
     with pytest.raises(
-        InputError, match=f"cannot write the cache .*{words}.*; make room there, or set LABELWISE_CACHE"
+        InputError, match=f"cannot write the cache .*{words}.*; make room there .*, or set LABELWISE_CACHE"
     ):
         cached(tmp_path / "entry", full, load)
     assert os.listdir(tmp_path) == []

@@ -12,8 +12,12 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+DECODER = f"1 Pillow {PIL.__version__}"
+"""Part of every cache's key: its number changes with the pixels that come out of an encoded image."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 EXTENSIONS = frozenset({
@@ -36,6 +40,13 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # an oddity of a file is no 
 
 class UnreadableImageError(Exception):
     """An image cannot be used; the message says why, without its name."""
+
+
+class AwayError(UnreadableImageError):
+    """Its file cannot be read at present: it is gone, or its disk is. Nothing is known of the image, and it is tried
+
+    again later.
+    """
 
 
 @dataclass(frozen=True)

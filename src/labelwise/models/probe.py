@@ -215,7 +215,7 @@ def build(dataset: Dataset, study: Study, progress: Progress) -> Probe:
     return Probe(
         embedded.values, mean, scale, len(dataset.classes),
         key=digest(
-            "probe", LAYOUT, dataset.fingerprint, backbone.fingerprint, str(backbone.device),
+            "probe", LAYOUT, dataset.images.way, dataset.fingerprint, backbone.fingerprint, str(backbone.device),
             *(version(package) for package in ("torch", "timm", "scikit-learn", "scipy")),
             *([] if study.learner.penalty is None else [f"penalty {study.learner.penalty!r}"]),
         ),

@@ -77,8 +77,8 @@ class Single:
         decode(blob, MAX_PIXELS)  # an image set's own errors tell of files that were readable before
         images = ImageSet(["it"], "", self.trained.small, None, lambda _: blob, MAX_PIXELS)
         if self.module is None:
-            self.module = scoring_module(images, self.trained.backbone)
-        features = embed(images, np.zeros(1, np.int64), self.trained.backbone, self.module)
+            self.module = scoring_module(self.trained.backbone, self.trained.input[0])
+        features = embed(images, np.zeros(1, np.int64), self.trained.backbone, self.module, batch=1)
         row: NDArray[np.float32] = self.trained.probs(features)[0]
         return row
 
