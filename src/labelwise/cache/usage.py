@@ -81,7 +81,8 @@ def over(found: Sequence[Entry], limit: int) -> list[Entry]:
 
 def clear(chosen: Iterable[Entry]) -> tuple[list[Entry], list[Entry]]:
     """Remove entries; return those that were removed, and those that a running process uses. Errors: OSError."""
-    gone, kept = [], []
+    gone: list[Entry] = []
+    kept: list[Entry] = []
     for entry in chosen:
         (gone if _remove(entry.path) else kept).append(entry)
     return gone, kept

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labelwise.cli import exchange
+from labelwise.cli import cache, exchange
 from labelwise.cli.label import label
 from labelwise.cli.options import As, Format
 from labelwise.errors import InputError
@@ -249,6 +249,7 @@ def doctor(format_: As = Format.table) -> None:
     print_doctor(format_.value)
 
 
+app.add_typer(cache.app, name="cache")
 app.command()(label)
 for _name, _command in exchange.COMMANDS.items():
     app.command(_name)(_command)

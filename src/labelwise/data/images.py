@@ -89,8 +89,10 @@ class ImageSet:
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter's lock
             return np.stack(list(pool.map(lambda index: self._square(index, size, crop), indices.tolist())))
 
-    def readable_squares(self, indices: Indices, size: int, crop: float) -> tuple[Indices, NDArray[np.uint8]]:
-        """Return those of `indices` that can be read at present, and `squares` of them."""
+    def readable_squares(
+        self, indices: Indices, size: int, crop: float
+    ) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+        """Return which of the images at `indices` can be read at present, (n,), and `squares` of those."""
 
         def one(index: int) -> NDArray[np.uint8] | None:
             try:
@@ -102,7 +104,7 @@ class ImageSet:
             found = list(pool.map(one, indices.tolist()))
         there = np.array([square is not None for square in found], bool)
         squares = [square for square in found if square is not None]
-        return indices[there], np.array(squares, np.uint8).reshape(-1, size, size, 3)
+        return there, np.array(squares, np.uint8).reshape(-1, size, size, 3)
 
     def part(self, indices: Indices) -> ImageSet:
         """Return the images at `indices` alone, in memory (pixels, or encoded): what another machine can be sent."""

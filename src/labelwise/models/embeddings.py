@@ -81,26 +81,37 @@ def _kept(folder: Path, images: ImageSet, backbone: Backbone, progress: Progress
 
 def embed_missing(store: Rows, images: ImageSet, indices: Indices, backbone: Backbone) -> Iterator[tuple[int, int]]:
     """Embed each image at `indices` that the store does not have; yield (done, of so many) after each chunk."""
-    missing, slots, different = missing_rows(store, images, indices)
-    starts = range(0, len(missing), CHUNK)
-    chunks = [missing[start : start + CHUNK] for start in starts]
+    missing = missing_rows(store, images, indices)
+    starts = range(0, len(missing.indices), CHUNK)
+    chunks = [missing.indices[start : start + CHUNK] for start in starts]
+    before = missing.different - len(missing.indices)
     computed = _compute.get()(images, backbone, chunks) if chunks else ()
     for start, chunk, (values, took) in zip(starts, chunks, computed, strict=True):
-        store.put(images.hashes[chunk], values, took / len(chunk), slots[start : start + CHUNK])
-        yield different - len(missing) + start + len(chunk), different
+        store.put(images.hashes[chunk], values, took / len(chunk), missing.slots[start : start + CHUNK])
+        yield before + start + len(chunk), missing.different
 
 
-def missing_rows(store: Rows, images: ImageSet, indices: Indices) -> tuple[Indices, Indices, int]:
-    """Return those of `indices` whose image has no sound row, the first of equal ones, in order; their damaged rows or
+@dataclass(frozen=True)
+class Missing:
+    """What a store lacks of n images. sound: (n,) which it has; indices: (m,) of the others, the first of equal ones;
 
-    -1; and how many images differ at all.
+    slots: (m,) their damaged rows, or -1; different: how many of the n differ.
     """
+
+    sound: NDArray[np.bool_]
+    indices: Indices
+    slots: Indices
+    different: int
+
+
+def missing_rows(store: Rows, images: ImageSet, indices: Indices) -> Missing:
+    """Return what a store lacks of the images at `indices`."""
     hashes = images.hashes[indices]
     rows, sound = store.find(hashes)
     _, first = np.unique(hashes.view("V32").ravel(), return_index=True)
     first.sort()
     left = first[~sound[first]]
-    return indices[left], rows[left], len(first)
+    return Missing(sound, indices[left], rows[left], len(first))
 
 
 def _embed_here(
@@ -137,7 +148,7 @@ def kept_embeddings(images: ImageSet, backbone: Backbone) -> NDArray[np.float16]
 def seconds_to_embed(images: ImageSet, backbone: Backbone) -> float:
     """Estimate the seconds that `embed_dataset` would still take, by embedding a few images."""
     with Rows(embeddings_folder(cache_folder(), images, backbone), backbone.features, write=False) as store:
-        missing = missing_rows(store, images, np.arange(len(images)))[0]
+        missing = missing_rows(store, images, np.arange(len(images))).indices
     if not len(missing):
         return 0.0
     batch = batch_size(backbone)
@@ -183,6 +194,21 @@ def embed(
         pixels = squares(images, indices[start : start + batch], size, crop, backbone.device)
         parts.append(embed_batch(pixels, backbone, module, batch))
     return np.concatenate(parts) if parts else np.empty((0, backbone.features), np.float16)
+
+
+def embed_readable(
+    images: ImageSet, indices: Indices, backbone: Backbone, module: nn.Module
+) -> tuple[NDArray[np.bool_], NDArray[np.float16]]:
+    """Embed those of the encoded images at `indices` that can be read at present: (n,) bool which, (m, D) float16."""
+    size, crop = input_size(images, backbone)
+    batch = batch_size(backbone)
+    there, parts = [], []
+    for start in range(0, len(indices), batch):
+        found, pixels = images.readable_squares(indices[start : start + batch], size, crop)
+        there.append(found)
+        on_device = torch.from_numpy(pixels).to(backbone.device).permute(0, 3, 1, 2)
+        parts.append(embed_batch(on_device, backbone, module, batch))
+    return np.concatenate(there), np.concatenate(parts)
 
 
 def embed_batch(pixels: torch.Tensor, backbone: Backbone, module: nn.Module, batch: int) -> NDArray[np.float16]:
