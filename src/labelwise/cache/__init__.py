@@ -6,11 +6,11 @@ machines.
 """
 
 from labelwise.cache.checked import DamagedError, mapped, mapped_npy, sealed, unsealed, warn
-from labelwise.cache.entries import ABANDONED, cached
+from labelwise.cache.entries import cached
 from labelwise.cache.passing import give, noting, passed_on
 from labelwise.cache.rows import Rows
 from labelwise.cache.usage import keep_to_limit
-from labelwise.cache.where import cache_folder, cannot_write
+from labelwise.cache.where import ABANDONED, cache_folder, cannot_write
 
 __all__ = [
     "ABANDONED",

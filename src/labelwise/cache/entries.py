@@ -13,12 +13,10 @@ from typing import TypeVar
 
 from labelwise.cache.checked import seal, verify, warn
 from labelwise.cache.usage import keep_to_limit
-from labelwise.cache.where import cannot_write
+from labelwise.cache.where import ABANDONED, cannot_write
 from labelwise.errors import InputError
 
 T = TypeVar("T")
-ABANDONED = 24 * 3600.0
-"""Seconds after which an unfinished entry is taken to be left behind by a killed process."""
 
 
 def cached(

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from labelwise.cache.checked import alone, warn
-from labelwise.cache.where import cache_folder
+from labelwise.cache.where import ABANDONED, cache_folder
 from labelwise.errors import InputError
 
 KINDS = {
@@ -25,8 +26,10 @@ KINDS = {
     "clip": "features of zero-shot models",
 }
 """The folders of the cache, and what their entries are."""
-NAME = re.compile(r"[0-9a-f]{8,64}")
+NAME = re.compile(r"[0-9a-f]{16}")
 """An entry's name. Nothing of another name is ever removed: LABELWISE_CACHE may be somebody's own folder."""
+LEFT = re.compile(r"\..+\.unfinished")
+"""What a killed process leaves behind."""
 LIMIT = "LABELWISE_CACHE_LIMIT"
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
@@ -55,8 +58,15 @@ def _folders(kind: Path) -> list[Path]:
     if kind.is_symlink() or not kind.is_dir():
         return []
     with contextlib.suppress(OSError):
-        return [p for p in kind.iterdir() if NAME.fullmatch(p.name) and p.is_dir() and not p.is_symlink()]
+        return [p for p in kind.iterdir() if _ours(p) and p.is_dir() and not p.is_symlink()]
     return []
+
+
+def _ours(path: Path) -> bool:
+    if LEFT.fullmatch(path.name):
+        touched = max(p.lstat().st_mtime for p in (path, *_files(path)))
+        return time.time() - touched > ABANDONED
+    return NAME.fullmatch(path.name) is not None
 
 
 def _files(folder: Path) -> list[Path]:

@@ -9,6 +9,10 @@ from pathlib import Path
 import platformdirs
 
 
+ABANDONED = 24 * 3600.0
+"""Seconds after which an unfinished entry is taken to be left behind by a killed process."""
+
+
 def cache_folder() -> Path:
     """Return the cache: `$LABELWISE_CACHE`, or the platform's own place for caches. It can be deleted at any time."""
     return Path(os.environ.get("LABELWISE_CACHE") or platformdirs.user_cache_dir("labelwise"))
