@@ -19,7 +19,8 @@ import pytest
 import fake
 from labelwise.analysis.results import rounds
 from labelwise.config import Study
-from labelwise.data.images import from_array, unseen
+from labelwise.data.images import unseen
+from labelwise.data.inspection import from_array
 from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError
 from labelwise.models import embeddings

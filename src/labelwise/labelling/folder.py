@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelwise.data import scan as folders
-from labelwise.data.decode import MAX_BYTES, UnreadableImageError
+from labelwise.data.decode import MAX_BYTES, AwayError, UnreadableImageError
 from labelwise.data.scan import Found, Scan
 from labelwise.errors import InputError, printable
 from labelwise.labelling.store import Image
 from labelwise.seeds import generator
 
+CHANGED = "the file was changed: what was said of it was of another picture"
 
 OUTSIDE = "a link that leads out of the folder"
 
@@ -80,18 +81,21 @@ def gone_and_back(images: Sequence[Image], found: Iterable[Found]) -> list[dict[
 
 
 def read_inside(root: Path, path: str) -> bytes:
-    """Return a file's bytes. Errors: UnreadableImageError for one that lies outside, is no file, or is too large."""
+    """Return a file's bytes. Errors: UnreadableImageError for one that lies outside or is too large; AwayError where it
+
+    is not there or cannot be read at present.
+    """
     base = os.path.realpath(root)
     full = os.path.realpath(os.path.join(base, path))
     if os.path.commonpath([base, full]) != base:
         raise UnreadableImageError(OUTSIDE)
     try:
         if not os.path.isfile(full):
-            raise UnreadableImageError("there is no such file")
+            raise AwayError("there is no such file")
         size = os.path.getsize(full)
         if size > MAX_BYTES:
             raise UnreadableImageError(f"oversized: {size / 2**20:.0f} MiB, at most {MAX_BYTES >> 20} are read")
         with open(full, "rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UnreadableImageError(f"unreadable: {error.strerror or error}") from None
+        raise AwayError(f"unreadable: {error.strerror or error}") from None
