@@ -152,3 +152,20 @@ def test_an_override_that_is_wrong_is_named_in_the_files_place(tmp_path: Path) -
     file.write_text("learner: {lr: -1}\n")
     with pytest.raises(InputError, match=f"^{file}: learner.lr: "):
         load_study(file, ["seeds=2"])
+
+
+def test_names_of_classes_are_not_made_into_other_values(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("minority: [010, 001, 7]\nseeds: [3]\nmax_pixels: 64_000_000\n")
+    study = load_study(path)
+    assert study.minority == ("010", "001", "7")
+    assert (study.seeds, study.max_pixels) == ((3,), 64_000_000)
+    for names in ("[yes, a]", "[1.50, a]", "[a, ~]"):
+        path.write_text(f"minority: {names}\n")
+        with pytest.raises(InputError, match=r"minority: YAML takes a name for .*; put it into quotes"):
+            load_study(path)
+
+
+def test_an_unknown_key_of_the_columns_names_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"unknown key 'columns.lable'; did you mean 'label'"):
+        load_study(STUDIES[0], ["columns.lable=x"])

@@ -76,7 +76,7 @@ def test_documented_keys_exist() -> None:
     study = Study()
     group = {
         "initial": study.initial, "learner": study.learner, "labeler": study.labeler, "zero_shot": study.zero_shot,
-        "prices": study.prices,
+        "prices": study.prices, "columns": study.columns,
     }  # fmt: skip
     for line in CONFIGURATION.splitlines():
         if line.startswith("| `"):

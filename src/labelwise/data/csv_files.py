@@ -191,7 +191,9 @@ def _names(path: Path, keys: Columns, table: _Table, kept: NDArray[np.int64]) ->
             f"{path}: {len(empty):,} rows name no image in the column '{table.columns.image}' "
             f"({_lines([table.lines[row] for row in empty])}); name one or remove the row"
         )
-    names = [os.path.normpath(os.path.join(folder, table.paths[row] + ending)) for row in rows]
+    start = os.path.join(folder, "")  # or "", which is an absolute path's start as well
+    named = (table.paths[row] + ending for row in rows)
+    names = [os.path.normpath(name if os.path.isabs(name) else start + name) for name in named]
     for i, name in enumerate(names):
         if os.path.isabs(name):
             names[i] = os.path.relpath(name, path.parent)
@@ -207,7 +209,7 @@ def _names(path: Path, keys: Columns, table: _Table, kept: NDArray[np.int64]) ->
 def _stamps(root: Path, names: Sequence[str]) -> list[str | None]:
     """Return what stands for each file's content (size and times), or None where there is no such file."""
     start = os.path.join(root, "")
-    return [_stamp(os.path.join(start, name)) for name in names]
+    return [_stamp(start + name) for name in names]
 
 
 def _stamp(path: str) -> str | None:

@@ -153,7 +153,8 @@ def _csv(path: Path, text: Collection[str]) -> dict[str, NDArray[Any]]:
         header = [plain(name) for name in next(csv.reader(file), [])]
     if len(set(header)) < len(header) or "" in header:  # pandas would rename the second one
         raise ValueError("a column without a name, or two of one name")
-    as_text = {i: str for i, name in enumerate(header) if name in text or name == "path"}
+    wanted = {"path", *map(plain, text)}
+    as_text = {i: str for i, name in enumerate(header) if name in wanted}
     frame = pd.read_csv(path, keep_default_na=False, encoding="utf-8-sig", header=0, names=range(len(header)),
                         dtype=as_text, index_col=False)  # fmt: skip
     return {name: frame[i].to_numpy() for i, name in enumerate(header)}
