@@ -8,9 +8,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from labelwise.config import Arm, Row, Study, canonical, load_study
+from labelwise.config import Arm, Row, Study, canonical
 from labelwise.errors import InputError
 from labelwise.study.plan import check_study, schedule
+from labelwise.study_file import load_study
 
 STUDIES = sorted((Path(__file__).parents[1] / "studies").rglob("*.yaml"))
 PROBE = ["learner.kind=probe", "learner.backbone=efficientnet_lite0"]
@@ -95,6 +96,7 @@ def test_canonical_text_does_not_depend_on_the_way_it_was_written() -> None:
         ("acquisition=many", "acquisition: input should be a valid number"),
         ("seeds", "write KEY=VALUE"),
         ("name=../escaped", "name: string should match pattern"),
+        ("data=nb\udce9", "broken YAML: special characters are not allowed"),
         ("data=2020-13-45", "broken YAML: month must be in 1..12"),
         ("arms=&a [*a]", "arms.0"),
         ("seeds=[99999999999999999999]", "less than 2147483648"),

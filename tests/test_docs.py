@@ -18,11 +18,12 @@ import labelwise
 from labelwise.analysis import halves
 from labelwise.analysis.results import COLUMNS
 from labelwise.cli import app
-from labelwise.config import Study, load_study
+from labelwise.config import Study
 from labelwise.data.sources import SOURCES
 from labelwise.labelling.exchange import FORMATS, pick, sheet
 from labelwise.models.backbone import torch_threads
 from labelwise.strategies import STRATEGIES
+from labelwise.study_file import load_study
 from labelwise.threads import one_thread
 
 ROOT = Path(__file__).parents[1]

@@ -62,7 +62,7 @@ def kernels_table(kernels: list[dict[str, Any]]) -> str:
 
 
 def write(runs: list[dict[str, Any]]) -> str:
-    """Return the whole page. runs: what each run of the benchmark wrote; of each part, the last run that measured it counts."""
+    """Return the whole page. runs: what each run wrote; of each part, the last run that measured it counts."""
     parts = [_section(name, title, runs) for name, title in TITLES.items()]
     found = "\n\n".join(part for part in parts if part) or NOT_YET
     return TEXT.read_text().replace("<FOUND>", found)

@@ -56,6 +56,20 @@ def test_in_any_order_by_name_or_number(dataset: Dataset, tmp_path: Path, by: st
     assert set(found.columns) == {"value"}
 
 
+def test_names_from_elsewhere_and_other_folders(dataset: Dataset, tmp_path: Path) -> None:
+    names = [dataset.images.names[i] for i in dataset.pool]
+    table = frame(dataset, path=["C:\\ann\\pets\\" + name.replace("/", "\\") for name in names])
+    assert read_joined(write(table, tmp_path / "x.csv"), dataset, False).indices.tolist() == dataset.pool.tolist()
+    table = frame(dataset, path=[name.replace("cat/", "wolf/") for name in names])
+    with pytest.raises(InputError, match=r"x.csv: 6 are of no image of the data: train/wolf/0.png, train/wolf/1.png, "):
+        read_joined(write(table, tmp_path / "x.csv"), dataset, False)
+    table = frame(dataset, path=[name.rpartition("/")[2] for name in names])
+    with pytest.raises(
+        InputError, match=r"x.csv: 6 names are of several images: 0.png \(train/cat/0.png or train/dog/0"
+    ):
+        read_joined(write(table, tmp_path / "x.csv"), dataset, False)
+
+
 def test_rows_of_the_whole_data_set(dataset: Dataset, tmp_path: Path) -> None:
     table = pd.DataFrame({"value": range(len(dataset.images))})
     assert len(read_joined(write(table, tmp_path / "x.parquet"), dataset, False).indices) == 18

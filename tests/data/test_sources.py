@@ -21,8 +21,9 @@ from sklearn.datasets import load_digits
 
 from labelwise.config import Study
 from labelwise.data import sources, tables
+from labelwise.data.building import build
 from labelwise.data.cifar import FILES
-from labelwise.data.dataset import Dataset, build
+from labelwise.data.dataset import Dataset
 from labelwise.data.sources import SOURCES, open_dataset
 from labelwise.errors import InputError
 from pictures import class_folders, encoded, picture, write

@@ -10,7 +10,7 @@ from torch import nn
 
 from labelwise.models.classifier import Classifier
 from labelwise.models.layout import Flat, parameters_of, statistics_of
-from labelwise.models.packed import Unpackable, pack
+from labelwise.models.packed import Pack, Unpackable, _differences, pack
 from models.shared_device import classifier
 
 PACKABLE = ("test_efficientnet", "test_resnet", "tf_efficientnet_lite0", "mobilenetv3_small_050", "convnext_atto")
@@ -44,6 +44,18 @@ def test_architectures_that_can_be_packed(name: str) -> None:
         for place, other in enumerate(others):
             expected = other.eval()(inputs[place])
             assert torch.allclose(logits[place], expected, atol=1e-3 * float(expected.abs().max()))
+
+
+def test_the_check_is_in_full_precision_where_models_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU a model alone computes in bfloat16, and its check there must not: sound packs would be refused."""
+    single, images = classifier("tf_efficientnet_lite0"), example()
+    made = Pack(single, 2, "plain")
+    exact, gradients = _differences(single, made, images, "score")
+    monkeypatch.setattr("labelwise.models.classifier.precision", lambda _: torch.autocast("cpu", torch.bfloat16))
+    rounded = single.eval()(images)
+    assert not torch.equal(single.head(single.backbone(images)), rounded)
+    assert (exact, gradients) == _differences(single, made, images, "score")
+    assert exact < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,9 @@ def embed(
     if not out.absolute().parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
     from labelwise.cli.progress import progress_listener
-    from labelwise.config import study_of
     from labelwise.data.feature_files import write
     from labelwise.data.sources import open_dataset
+    from labelwise.study_file import study_of
 
     given = [f"learner.weights={weights}"] if weights else []
     study = study_of(data, [f"learner.backbone={backbone}", *given, *(set_ or [])])

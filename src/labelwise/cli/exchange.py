@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from labelwise.cli.label import remote_access
-from labelwise.cli.options import AllowRemote, As, Format
+from labelwise.cli.options import RESIZE, AllowRemote, As, Format, Resize
 from labelwise.errors import InputError
 
 Home = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder: FOLDER.labelwise by default.")]
@@ -84,6 +84,7 @@ def pick(
         str, typer.Option("--weights", metavar="W", help="hub, wheel or a file; the backbone's own by default.")
     ] = "",
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of ties and random draws.")] = 0,
+    resize: Annotated[Resize, typer.Option("--resize", help=RESIZE)] = Resize.crop,
     format_: As = Format.table,
 ) -> None:
     """Print which images of a folder to label next, best first, and why; no project is needed."""
@@ -107,7 +108,7 @@ def pick(
         else:
             learner = Learner.model_validate({"kind": "probe", "backbone": backbone, "weights": weights})
             assert labels is not None
-            rows, notes = picking.pick(folder, labels, n, strategy, learner, seed, listener.work)
+            rows, notes = picking.pick(folder, labels, n, strategy, learner, seed, listener.work, resize.value)
     print_rows(rows, format_.value, picking.PICKED)
     _notes(notes)
 

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from labelwise.arrays import Indices
 from labelwise.data.dataset import Dataset
 from labelwise.data.labels import finder, plain
+from labelwise.data.meant import finder_of
 from labelwise.errors import InputError
 
 KEYS = ("path", "index")
-"""Columns that say which image a row is of: its name in the data set, or its dataset index."""
+"""Columns that say which image a row is of: its name in the data set (see `meant`), or its dataset index."""
 SUFFIXES = (".csv", ".parquet", ".npz")
 
 
@@ -91,7 +92,7 @@ def read_joined(name: str, dataset: Dataset, skipped: bool, text: Collection[str
         )
     rows = len(next(iter(columns.values())))
     if by == "path":
-        indices = by_path(path, columns, dataset.images.names)
+        indices = by_path(path, columns, dataset.images.names, dataset.source)
     elif by == "index":
         indices = _numbers(path, columns["index"], len(dataset.images))
         _refuse_doubles(path, indices, dataset.images.names)
@@ -102,12 +103,15 @@ def read_joined(name: str, dataset: Dataset, skipped: bool, text: Collection[str
     return Joined(path, indices, {k: v for k, v in columns.items() if k != by}, key)
 
 
-def by_path(path: Path, columns: dict[str, NDArray[Any]], names: Sequence[str]) -> Indices:
-    """Return the place among `names` of each row's `path`. Errors: InputError for rows of none of them, and doubles."""
-    numbers = {str(image): i for i, image in enumerate(names)}
-    found = [numbers.get(str(value), -1) for value in columns["path"]]
-    _refuse(path, [str(columns["path"][i]) for i, n in enumerate(found) if n < 0], "are of no image of the data")
-    indices = np.array(found, dtype=np.int64)
+def by_path(path: Path, columns: dict[str, NDArray[Any]], names: Sequence[str], source: str) -> Indices:
+    """Return the place among `names` of each row's `path`: see `meant`. source: the folder of the images, if it is one.
+
+    Errors: InputError for rows of none of them, of several, and doubles.
+    """
+    given = [str(value) for value in columns["path"]]
+    meant = finder_of(source, names).find_all(given, str(path))
+    indices = np.array([meant[name].index for name in given], dtype=np.int64)
+    _refuse(path, [given[i] for i in np.flatnonzero(indices < 0)], "are of no image of the data")
     _refuse_doubles(path, indices, names)
     return indices
 

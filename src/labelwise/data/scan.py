@@ -82,8 +82,8 @@ def scan(root: Path, leave_out: Path | None = None) -> Scan:
     walk.look_into("", "")
     if why := walk.closed.get(""):
         raise InputError(f"cannot read the folder {root}: {why}")
-    for path in sorted(walk.links):
-        walk.follow(path)
+    for path, lies in sorted(walk.links):
+        walk.follow(path, lies)
     images = sorted(walk.images, key=lambda found: found.path)
     return Scan(images, sorted(walk.folders), walk.closed, walk.outside, walk.counts())
 
@@ -96,14 +96,15 @@ class _Walk:
         self.images: list[Found] = []
         self.folders: list[str] = []
         self.closed: dict[str, str] = {}
-        self.links: list[str] = []
+        self.links: list[tuple[str, str]] = []
         self.outside: list[str] = []
         self.unused: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
+        self._resolved: dict[str, str | None] = {}
 
-    def look_into(self, path: str, real: str) -> list[str]:
-        """List all below a folder; `real` is where it lies itself. Return the links to folders that it met."""
-        todo, links = [(path, real)], list[str]()
+    def look_into(self, path: str, real: str) -> list[tuple[str, str]]:
+        """List all below a folder; `real` is where it lies itself. Return the links to folders, and where these lie."""
+        todo, links = [(path, real)], list[tuple[str, str]]()
         while todo:
             below, lies = todo.pop()
             try:
@@ -119,7 +120,7 @@ class _Walk:
                 if _is_folder(entry):
                     if self._wanted(entry):
                         if entry.is_symlink():
-                            links.append(here)
+                            links.append((here, itself))
                         else:
                             todo.append((here, itself))
                 else:
@@ -128,33 +129,28 @@ class _Walk:
             self.links = links
         return links
 
-    def follow(self, link: str) -> None:
+    def follow(self, link: str, lies: str) -> None:
         """List what a link to a folder leads to, and the links in there; no folder twice, so that loops end."""
-        todo, been = [link], set[str]()
+        todo, been = [(link, lies, tuple[str, ...]())], set[str]()
         while todo:
-            path = todo.pop()
-            real = self._inside(os.path.join(self.root, path))
+            path, lies, above = todo.pop()
+            real = self._inside(os.path.join(self.root, lies))
+            above = (*above, os.path.dirname(lies))  # the folders that the path leads through
             if real is None:
                 self.outside.append(path)
-            elif not real or real in been or self._lies_in(path, real):
+            elif not real or real in been or any(f"{folder}/".startswith(f"{real}/") for folder in above):
                 self.unused["links to folders that are listed already"] += 1
             else:
                 been.add(real)
-                todo += self.look_into(path, real)
-
-    def _lies_in(self, path: str, real: str) -> bool:
-        """Return whether a path leads through a folder, by its links or in truth."""
-        parts = path.split("/")
-        above = (self._inside(os.path.join(self.root, *parts[:k])) for k in range(1, len(parts)))
-        return any(f"{place}/".startswith(f"{real}/") for place in above)
+                todo += [(*found, above) for found in self.look_into(path, real)]
 
     def _inside(self, path: str) -> str | None:
         """Return where a path really lies, below the folder, or None where it leads out."""
-        real = os.path.realpath(path)
-        if real == self.root:
-            return ""
-        start = os.path.join(self.root, "")
-        return real.removeprefix(start) if real.startswith(start) else None
+        if path not in self._resolved:
+            real, start = os.path.realpath(path), os.path.join(self.root, "")
+            inside = real.removeprefix(start) if real.startswith(start) else None
+            self._resolved[path] = "" if real == self.root else inside
+        return self._resolved[path]
 
     def _wanted(self, entry: os.DirEntry[str]) -> bool:
         if entry.name in MADE_BY_PROGRAMS:
@@ -233,18 +229,6 @@ def is_picture(head: bytes) -> bool:
     if head[:2] == b"BM":  # two letters are too little: the header's own size follows
         return int.from_bytes(head[14:18], "little") in (12, 40, 52, 56, 64, 108, 124)
     return head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in b" \t\r\n#" and len(head) > 6
-
-
-def counted(walk: _Walk) -> dict[str, int]:
-    """Return what is not used, in words -> how many, with the rarer kinds of other files together."""
-    unused = Counter(walk.unused)
-    for kind, number in walk.kinds.most_common(KINDS):
-        unused[f"files of other kinds ({kind})"] += number
-    if rest := sum(walk.kinds.values()) - sum(number for _, number in walk.kinds.most_common(KINDS)):
-        unused["files of other kinds (others)"] += rest
-    if walk.outside:
-        unused["links to folders elsewhere"] += len(walk.outside)
-    return dict(sorted(unused.items()))
 
 
 def linked_out(found: Scan) -> list[str]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from labelwise.config import Study
 from labelwise.data import cifar, csv_files, feature_files, features, folders, tables
-from labelwise.data.dataset import Dataset, Listing, build
+from labelwise.data.building import build
+from labelwise.data.dataset import Dataset, Listing
 from labelwise.data.images import Progress
 from labelwise.errors import InputError, nearest, printable
 

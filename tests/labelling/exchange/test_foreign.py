@@ -68,12 +68,24 @@ def test_images_are_found_by_their_address(tmp_path: Path, snapshot: Snapshot, a
 
 
 def test_a_name_that_two_images_have_is_not_guessed(tmp_path: Path, snapshot: Snapshot) -> None:
-    with pytest.raises(InputError, match="no row is of an image of the project"):
-        take(tmp_path, snapshot, [task("/data/upload/3/1a2b3c4d-b.png", chosen("dog"))])
+    tasks = [task("/data/upload/3/1a2b3c4d-b.png", chosen("dog")), task("b.png", chosen("dog"))]
+    with pytest.raises(
+        InputError, match=r"n: 2 names are of several images: .*4d-b.png \(sub/b.png or other/b.png\), b"
+    ):
+        take(tmp_path, snapshot, tasks)
     found = take(tmp_path, snapshot, [task("/u/b.png", chosen("dog")), task("1a2b3c4d-a.png", chosen("dog"))])
     assert [event.image for event in found.events] == [1]
     assert "1 images of the file are not in the project, or have another content: /u/b.png" in found.notes
     assert "1 images were found by their file name alone: 1a2b3c4d-a.png" in found.notes
+
+
+@pytest.mark.parametrize("path", ["dogs/a.png", "?d=dogs/c d.png", "dogs\\c d.png", "/x/dogs/c%20d.png"])
+def test_another_folders_image_is_not_taken(tmp_path: Path, snapshot: Snapshot, path: str) -> None:
+    found = take(tmp_path, snapshot, [task(path, chosen("dog")), task("sub/b.png", chosen("dog"))])
+    assert [event.image for event in found.events] == [2]
+    assert found.notes[0].startswith("1 images of the file are not in the project, or have another content: ")
+    with pytest.raises(InputError, match=r"no row is of an image of the project \(.*png lies in another folder\); is"):
+        take(tmp_path, snapshot, [task(path, chosen("dog"))])
 
 
 def test_content_decides_before_the_path(tmp_path: Path, snapshot: Snapshot) -> None:

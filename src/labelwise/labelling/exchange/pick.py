@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ Row = dict[str, Any]
 
 
 def pick(
-    folder: Path, labels: Path, n: int, strategy: str, learner: Learner, seed: int, progress: Progress
+    folder: Path, labels: Path, n: int, strategy: str, learner: Learner, seed: int, progress: Progress,
+    resize: str = "crop",
 ) -> tuple[list[Row], list[str]]:  # fmt: skip
     """Rank a folder's images without an answer by a strategy, given a CSV of labels: rows of PICKED, and notes.
 
@@ -50,10 +52,11 @@ def pick(
     taken = incoming(labels, found, folder, known, Board(len(known)))
     board = Board(len(known), (event.at(i, "") for i, event in enumerate(taken.events, 1)))
     with options_named():
+        images = replace(images, resize=resize)
         features = embed_dataset(images, load_backbone(learner), progress).values
     assert seen.looks is not None
     groups = groups_of(None, np.asarray(seen.looks))
-    notes = [*taken.notes, *left_out]
+    notes = [*taken.notes, *seen.notes, *left_out]
     return _ranked(images.names, features, groups, board, taken.test, n, strategy, seed, notes), notes
 
 
@@ -160,11 +163,11 @@ def _picked(
 def predict(exported: Path, folder: Path, progress: Progress) -> tuple[list[Row], list[str]]:
     """Return what an exported model says of a folder's images: rows of PREDICTED, and notes. Errors: InputError."""
     trained = model.load(exported)
-    images, _, left_out = folder_images(folder, progress)
+    images, seen, left_out = folder_images(folder, progress, trained.bits)
     probs = trained.predict(images, progress)
     best = probs.argmax(axis=1)
     rows = [
         {"path": str(path), "label": trained.classes[k], "probability": round(float(row[k]), 6)}
         for path, k, row in zip(images.names, best.tolist(), probs, strict=True)
     ]
-    return rows, left_out
+    return rows, [*seen.notes, *left_out]

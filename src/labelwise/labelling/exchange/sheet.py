@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from labelwise.labelling.exchange.contents import Answer, Contents, answers_for,
 from labelwise.labelling.exchange.job import Job
 from labelwise.labelling.exchange.reading import as_round, as_seconds, as_time, read_text
 from labelwise.labelling.snapshot import Snapshot
+from labelwise.spreadsheets import guarded, unguarded
 
 NAME = "labels.csv"
 COLUMNS = ("path", "sha256", "label", "status", "annotator", "time", "seconds", "round", "probability", "source")
@@ -26,18 +26,6 @@ STATUSES = (*ANSWERS, "predicted", "unlabelled", "unreadable", "missing", "class
 """Of a row: a person's answer; the model's; an image without either; a class, for their order."""
 ANONYMOUS = "import"
 """The annotator of labels whose file names none."""
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
-"""Cells that begin so are run as formulas by spreadsheets; with quotes before it, so that the guard can be undone."""
-
-
-def guarded(cell: str) -> str:
-    """Put a quote before what a spreadsheet would take for a formula (OWASP, CSV injection)."""
-    return "'" + cell if FORMULA.match(cell) else cell
-
-
-def unguarded(cell: str) -> str:
-    """Undo `guarded`; other cells stay what they are."""
-    return cell[1:] if cell.startswith("'") and FORMULA.match(cell, 1) else cell
 
 
 def write(job: Job, folder: Path) -> str:
