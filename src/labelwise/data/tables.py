@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from labelwise.arrays import Labels
-from labelwise.cache import cache_folder, cannot_write
+from labelwise.cache import SEAL, cache_folder, cannot_write, seal, use, verify, warn
 from labelwise.config import Study, digest
 from labelwise.data.dataset import Listing
 from labelwise.errors import InputError
@@ -50,21 +51,35 @@ def from_parquet(path: Path, study: Study) -> Listing:
     key = digest(str(path.resolve()), *(f"{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}" for s in stats))
     folder = cache_folder() / "tables" / key
     try:
-        splits = _load(files, folder)
-    except Exception:  # a damaged copy is made again; a damaged source fails again
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            splits = _load(files, folder)
-        except Exception as error:  # pyarrow, fsspec and datasets have no common error
-            cause = _cause(error)
-            if isinstance(cause, OSError) and cause.errno:
-                raise InputError(cannot_write(cause)) from None
-            raise InputError(f"{path}: cannot be read as Parquet: {_first_line(cause)}; make it again") from None
+        splits = _copy(files, folder)
+    except Exception as error:  # pyarrow, fsspec and datasets have no common error
+        cause = _cause(error)
+        if isinstance(cause, OSError) and cause.errno:
+            raise InputError(cannot_write(cause)) from None
+        raise InputError(f"{path}: cannot be read as Parquet: {_first_line(cause)}; make it again") from None
     listing = _listing(str(path), splits, key, path if path.is_dir() else path.parent)
     used = [name for names in files.values() for name in names]
+    use(folder, listing.blob)  # the library has it mapped
     unused = [Path(name).name for name in (_inside(path) or _inside(path / "data")) if name not in used]
     note = (f"files of the folder that are not used: {', '.join(unused)}",) if unused else ()
     return replace(listing, notes=(*listing.notes, *note))
+
+
+def _copy(files: dict[str, list[str]], folder: Path) -> Any:
+    """Open the library's copy of the tables, made where there is none, or one that is not whole or damaged."""
+    name, lock = f"{folder.parent.name}/{folder.name}", folder.parent / ".locks" / folder.name
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        if (folder / SEAL).is_file():
+            try:
+                verify(folder, name)
+                return _load(files, folder)
+            except Exception as error:  # as above
+                warn(f"the cache's copy {folder} is damaged and is made again: {_first_line(_cause(error))}")
+        shutil.rmtree(folder, ignore_errors=True)
+        splits = _load(files, folder)
+        seal(folder, name)
+    return splits
 
 
 def _load(files: dict[str, list[str]], folder: Path) -> Any:
