@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelwise.cache import checked
-from labelwise.cache import ABANDONED, cache_folder, cached
+from labelwise.cache import ABANDONED, cache_folder, cached, checked
 from labelwise.errors import InputError
 
 
@@ -114,7 +113,9 @@ def test_a_sound_entry_that_could_be_better_is_made_again_without_a_word(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cached(tmp_path / "entry", build, load)
-    other = cached(tmp_path / "entry", lambda target: (target / "value").write_text("18") and None, load, lambda _: False)
+    other = cached(
+        tmp_path / "entry", lambda target: (target / "value").write_text("18") and None, load, lambda _: False
+    )
     assert other == 18
     assert not caplog.records
 

@@ -130,7 +130,8 @@ def swap_records(folder: Path) -> None:
 
 
 DAMAGE = {
-    "shuffled rows": (shuffle, 8), "half of the rows zeroed": (zero_half, 4), "a bit of a value": (flip("values.f16", 13), 1),
+    "shuffled rows": (shuffle, 8), "half of the rows zeroed": (zero_half, 4),
+    "a bit of a value": (flip("values.f16", 13), 1),
     "a bit of a checksum": (flip("index.bin", 2 * RECORD.itemsize + 33), 1),
     "a bit of an image's hash": (flip("index.bin", 3), 1), "a bit of the seconds": (flip("index.bin", 47), 1),
     "values cut": (cut("values.f16", 0.45), 5), "index cut": (cut("index.bin", 0.45), 5),
@@ -168,7 +169,9 @@ def test_what_is_damaged_is_known_said_and_made_again(
 
 
 @given(st.data())
-def test_a_change_anywhere_never_gives_a_wrong_row(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_change_anywhere_never_gives_a_wrong_row(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     folder = tmp_path_factory.mktemp("rows") / "store"
     fill(folder, *range(5))
     path = folder / data.draw(st.sampled_from(["values.f16", "index.bin"]))

@@ -151,7 +151,7 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "1,5GB", "20 apples", "1e9"])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(InputError, match="--limit: .* is no size"):
+    with pytest.raises(InputError, match=r"--limit: .* is no size"):
         size_in_bytes(text, "--limit")
 
 

@@ -40,8 +40,8 @@ def three() -> list[Path]:
 def test_what_is_kept_is_shown_by_kind(three: list[Path]) -> None:
     images, pixels = json.loads(run("--format", "json"))
     assert images == {
-        "kind": "images", "entries": 2, "bytes": 4_000_000, "size": "4.0 MB", "oldest": "40 d ago", "newest": "10 d ago",
-        "path": str(cache_folder() / "images"),
+        "kind": "images", "entries": 2, "bytes": 4_000_000, "size": "4.0 MB",
+        "oldest": "40 d ago", "newest": "10 d ago", "path": str(cache_folder() / "images"),
     }  # fmt: skip
     assert (pixels["kind"], pixels["entries"]) == ("pixels", 1)
     assert "6.0 MB in all" in run()

@@ -171,7 +171,9 @@ def test_what_could_not_be_read_is_tried_again_but_a_broken_image_is_not() -> No
     away.clear()
     images, whole = from_blobs(blob, names_of(blobs), "key", 10**6, silent)
     assert whole.unreadable.keys() == {2}
-    np.testing.assert_array_equal(images.pixels[[1, 3]], np.stack([picture(1, size=(20, 30)), picture(4, size=(20, 30))]))
+    np.testing.assert_array_equal(
+        images.pixels[[1, 3]], np.stack([picture(1, size=(20, 30)), picture(4, size=(20, 30))])
+    )
     asked.clear()
     from_blobs(blob, names_of(blobs), "key", 10**6, silent)
     assert not asked

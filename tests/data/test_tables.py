@@ -189,9 +189,7 @@ def test_train_and_test_with_different_classes(root: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip"])
-def test_a_damaged_copy_is_made_again(
-    root: Path, cache: Path, damage: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_copy_is_made_again(root: Path, cache: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     hub_like(20).to_parquet(root / "x.parquet")
     fingerprint = opened(root).fingerprint
     (copy,) = (cache / "tables").rglob("*.arrow")

@@ -184,9 +184,7 @@ def test_what_an_old_project_decided_of_its_images_sizes_is_not_asked(tmp_path: 
     assert (large.rows() == alone.rows()).all()
 
 
-def test_damaged_embeddings_are_made_again(
-    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_embeddings_are_made_again(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     page = Page(folder, tmp_path / "cache")
     page.prepare()
     before = page.rows()

@@ -147,7 +147,9 @@ def test_rows_that_are_not_embedded_yet_are_nobodys_business(job: Job) -> None:
     here, asked = job.indices < 300, job.test < 300
     train = {name: getattr(job, name)[here] for name in ("indices", "labels", "rounds", "random", "picked")}
     known = job.hashes[:300]
-    early = replace(job, hashes=known, pool=job.pool[job.pool < 300], test=job.test[asked], truth=job.truth[asked], **train)
+    early = replace(
+        job, hashes=known, pool=job.pool[job.pool < 300], test=job.test[asked], truth=job.truth[asked], **train
+    )
     picked = heard(early)[0]
     assert isinstance(picked, Picked)
     assert picked.probs is not None

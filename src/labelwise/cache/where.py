@@ -8,7 +8,6 @@ from pathlib import Path
 
 import platformdirs
 
-
 ABANDONED = 24 * 3600.0
 """Seconds after which an unfinished entry is taken to be left behind by a killed process."""
 

@@ -18,7 +18,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 @app.callback(invoke_without_command=True)
 def cache(context: typer.Context, format_: As = Format.table) -> None:
-    """Show what is kept between runs: images read, pixels, embeddings, copies of tables. All of it can be made again."""
+    """Show what is kept between runs: images read, pixels, embeddings, copies of tables. It can all be made again."""
     if context.invoked_subcommand is not None:
         return
     from labelwise.cache import cache_folder
@@ -30,14 +30,18 @@ def cache(context: typer.Context, format_: As = Format.table) -> None:
         if of_kind := [entry for entry in found if entry.kind == kind]:
             size, used = sum(entry.bytes for entry in of_kind), [_ago(entry.used) for entry in of_kind]
             path = str(cache_folder() / kind)
-            rows.append(dict(zip(COLUMNS, (kind, len(of_kind), size, _size(size), used[0], used[-1], path), strict=True)))
+            rows.append(
+                dict(zip(COLUMNS, (kind, len(of_kind), size, _size(size), used[0], used[-1], path), strict=True))
+            )
     if not rows and format_ is Format.table:
         typer.echo(f"The cache {cache_folder()} is empty.")
         return
     print_rows(rows, format_.value, COLUMNS)
     if format_ is Format.table:
         total = _size(sum(entry.bytes for entry in found))
-        typer.echo(f"\n{total} in all; oldest and newest say when an entry was used last. Clear it: labelwise cache clear")
+        typer.echo(
+            f"\n{total} in all; oldest and newest say when an entry was used last. Clear it: labelwise cache clear"
+        )
 
 
 @app.command()
@@ -79,7 +83,9 @@ def clear(
         )  # fmt: skip
         return
     left = f"; {len(used)} that running processes use were left" if used else ""
-    typer.echo(f"Removed {len(gone)} entries, {_size(sum(entry.bytes for entry in gone))}, from {cache_folder()}{left}.")
+    typer.echo(
+        f"Removed {len(gone)} entries, {_size(sum(entry.bytes for entry in gone))}, from {cache_folder()}{left}."
+    )
 
 
 def _seconds(text: str) -> float:

@@ -89,9 +89,7 @@ class ImageSet:
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter's lock
             return np.stack(list(pool.map(lambda index: self._square(index, size, crop), indices.tolist())))
 
-    def readable_squares(
-        self, indices: Indices, size: int, crop: float
-    ) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+    def readable_squares(self, indices: Indices, size: int, crop: float) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
         """Return which of the images at `indices` can be read at present, (n,), and `squares` of those."""
 
         def one(index: int) -> NDArray[np.uint8] | None:
