@@ -5,7 +5,7 @@ say what is in use, `rows` is the store of embeddings, `usage` lists and clears,
 machines.
 """
 
-from labelwise.cache.checked import DamagedError, mapped, mapped_npy, sealed, unsealed, warn
+from labelwise.cache.checked import SEAL, DamagedError, mapped, mapped_npy, seal, sealed, unsealed, use, verify, warn
 from labelwise.cache.entries import cached
 from labelwise.cache.passing import give, noting, passed_on
 from labelwise.cache.rows import Rows
@@ -14,6 +14,7 @@ from labelwise.cache.where import ABANDONED, cache_folder, cannot_write
 
 __all__ = [
     "ABANDONED",
+    "SEAL",
     "DamagedError",
     "Rows",
     "cache_folder",
@@ -25,7 +26,10 @@ __all__ = [
     "mapped_npy",
     "noting",
     "passed_on",
+    "seal",
     "sealed",
     "unsealed",
+    "use",
+    "verify",
     "warn",
 ]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import weakref
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +58,8 @@ def verify(folder: Path, name: str) -> None:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != SEAL and path.suffix != ".lock")
+    return sorted(str(path.relative_to(folder)) for path in files)
 
 
 def _checksum(path: Path) -> str:
@@ -113,9 +115,16 @@ def mapped_npy(path: Path) -> NDArray[Any]:
         return mapped(path, dtype, shape, file.tell())
 
 
-def in_use(file: IO[bytes]) -> None:
+def in_use(file: IO[bytes] | int) -> None:
     """Mark an open file as used, until it and all its duplicates are closed; other users are not kept out."""
     _lock(file, lambda fcntl: fcntl.LOCK_SH)
+
+
+def use(folder: Path, user: object) -> None:
+    """Mark an entry as used as long as `user` lives: for files that others map."""
+    file = os.open(folder / SEAL, os.O_RDONLY)
+    weakref.finalize(user, os.close, file)
+    in_use(file)
 
 
 def alone(file: IO[bytes]) -> bool:
@@ -126,7 +135,7 @@ def alone(file: IO[bytes]) -> bool:
         return False
 
 
-def _lock(file: IO[bytes], how: Callable[[Any], int]) -> bool:
+def _lock(file: IO[bytes] | int, how: Callable[[Any], int]) -> bool:
     try:
         import fcntl
     except ImportError:  # Windows does not delete a file that is open
