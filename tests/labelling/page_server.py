@@ -70,7 +70,7 @@ class FakeProject:
         done = len(labels)
         said = {
             "project": {
-                "name": "photos", "images": len(self.images), "unreadable": 0, "budget": self.budget, "overlap": 1,
+                "name": "photos", "images": len(self.images), "unreadable": 0, "not_used": [], "budget": self.budget, "overlap": 1,
                 "strategy": "margin", "backbone": "efficientnet_lite0",
             },
             "classes": self.classes, "merge": self.merged,
