@@ -138,7 +138,8 @@ class _Walk:
 
         place: where the folder that holds the link lies itself.
         """
-        todo, been = [(link, (place,))], set[str]()
+        todo: list[tuple[str, tuple[str, ...]]] = [(link, (place,))]
+        been: set[str] = set()
         while todo:
             path, trail = todo.pop()
             at = os.path.join(self.root, trail[-1], os.path.basename(path))

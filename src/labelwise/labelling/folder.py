@@ -14,7 +14,6 @@ from labelwise.errors import InputError, printable
 from labelwise.labelling.store import Image
 from labelwise.seeds import generator
 
-
 OUTSIDE = "a link that leads out of the folder"
 
 
