@@ -77,7 +77,8 @@ def study(setup: Setup, sizes: Sizes, seed: int = 0, scoring: str = "float32") -
 @cache
 def dataset(setup: Setup) -> Dataset:
     """Return our data set."""
-    from labelwise.data.dataset import Listing, build
+    from labelwise.data.building import build
+    from labelwise.data.dataset import Listing
 
     pixels, labels, test = read(setup)
     classes, names = [str(k) for k in range(labels.max() + 1)], [str(i) for i in range(len(labels))]

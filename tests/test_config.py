@@ -8,9 +8,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from labelwise.config import Arm, Row, Study, canonical, load_study
+from labelwise.config import Arm, Row, Study, canonical
 from labelwise.errors import InputError
 from labelwise.study.plan import check_study, schedule
+from labelwise.study_file import load_study
 
 STUDIES = sorted((Path(__file__).parents[1] / "studies").rglob("*.yaml"))
 PROBE = ["learner.kind=probe", "learner.backbone=efficientnet_lite0"]
@@ -95,6 +96,7 @@ def test_canonical_text_does_not_depend_on_the_way_it_was_written() -> None:
         ("acquisition=many", "acquisition: input should be a valid number"),
         ("seeds", "write KEY=VALUE"),
         ("name=../escaped", "name: string should match pattern"),
+        ("data=nb\udce9", "broken YAML: special characters are not allowed"),
         ("data=2020-13-45", "broken YAML: month must be in 1..12"),
         ("arms=&a [*a]", "arms.0"),
         ("seeds=[99999999999999999999]", "less than 2147483648"),
@@ -152,3 +154,20 @@ def test_an_override_that_is_wrong_is_named_in_the_files_place(tmp_path: Path) -
     file.write_text("learner: {lr: -1}\n")
     with pytest.raises(InputError, match=f"^{file}: learner.lr: "):
         load_study(file, ["seeds=2"])
+
+
+def test_names_of_classes_are_not_made_into_other_values(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("minority: [010, 001, 7]\nseeds: [3]\nmax_pixels: 64_000_000\n")
+    study = load_study(path)
+    assert study.minority == ("010", "001", "7")
+    assert (study.seeds, study.max_pixels) == ((3,), 64_000_000)
+    for names in ("[yes, a]", "[1.50, a]", "[a, ~]"):
+        path.write_text(f"minority: {names}\n")
+        with pytest.raises(InputError, match=r"minority: YAML takes a name for .*; put it into quotes"):
+            load_study(path)
+
+
+def test_an_unknown_key_of_the_columns_names_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"unknown key 'columns.lable'; did you mean 'label'"):
+        load_study(STUDIES[0], ["columns.lable=x"])

@@ -18,11 +18,12 @@ import labelwise
 from labelwise.analysis import halves
 from labelwise.analysis.results import COLUMNS
 from labelwise.cli import app
-from labelwise.config import Study, load_study
+from labelwise.config import Study
 from labelwise.data.sources import SOURCES
 from labelwise.labelling.exchange import FORMATS, pick, sheet
 from labelwise.models.backbone import torch_threads
 from labelwise.strategies import STRATEGIES
+from labelwise.study_file import load_study
 from labelwise.threads import one_thread
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +77,7 @@ def test_documented_keys_exist() -> None:
     study = Study()
     group = {
         "initial": study.initial, "learner": study.learner, "labeler": study.labeler, "zero_shot": study.zero_shot,
-        "prices": study.prices,
+        "prices": study.prices, "columns": study.columns,
     }  # fmt: skip
     for line in CONFIGURATION.splitlines():
         if line.startswith("| `"):

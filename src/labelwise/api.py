@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelwise import config
+from labelwise import study_file
 from labelwise.config import Study
 from labelwise.records import Store, reading
 from labelwise.study.executor import Listener, run_study
@@ -21,7 +21,7 @@ def load_study(path: str | Path, overrides: Iterable[str] = (), data: str | None
     overrides: `KEY=VALUE`, as `--set` takes them; data: stands for the file's own `data`. Errors: InputError, one line
     that says what is wrong, where, and the nearest known key or value.
     """
-    return config.load_study(Path(path), overrides, data)
+    return study_file.load_study(Path(path), overrides, data)
 
 
 def run(study: Study, out: str | Path, *, workers: int = 1, listener: Listener | None = None) -> None:

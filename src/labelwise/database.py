@@ -33,9 +33,10 @@ def now() -> str:
 def sqlite(path: Path, read_only: bool) -> sa.Engine:
     """Open a SQLite file: for one writer, durably, or read-only (also while another process writes to it)."""
     alone = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
-    mode = "ro" if read_only else "rwc"
-    mode += "&immutable=1" if read_only and alone else ""  # SQLite would write its own files beside it
-    engine = sa.create_engine(f"sqlite:///file:{quote(os.path.abspath(path))}?mode={mode}&uri=true")
+    query = {"mode": "ro" if read_only else "rwc", "uri": "true"}
+    query |= {"immutable": "1"} if read_only and alone else {}  # SQLite would write its own files beside it
+    place = f"file:{quote(os.fsencode(os.path.abspath(path)))}"  # bytes: names of folders need not be UTF-8
+    engine = sa.create_engine(sa.URL.create("sqlite", database=place, query=query))
     sa.event.listen(engine, "connect", _patient if read_only else _durable)
     return engine
 

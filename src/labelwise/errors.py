@@ -13,7 +13,7 @@ class InputError(ValueError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the nearest known word, or a list of the known ones."""
-    options = sorted(known)
+    options = sorted({*known} - {word})  # who gave a known word did not misspell it: the caller says what is wrong
     close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     if close:
         return f"; did you mean '{close[0]}'?"
@@ -27,3 +27,8 @@ def printable(text: str) -> str:
     return "".join(
         c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text
     )
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's words on one line that any stream, and JSON, can take."""
+    return printable(" ".join(str(error).split()))

@@ -30,7 +30,11 @@ def as_names(value: object) -> object:
     """Read names that YAML takes for numbers, as `[3, 5]`; a single one is a list of one."""
     if isinstance(value, str):
         return (value,)
-    return [str(name) for name in value] if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    if odd := [name for name in value if isinstance(name, bool) or not isinstance(name, str | int)]:
+        raise ValueError(f"YAML takes a name for {odd[0]!r} (as it does with yes, no, on and off); put it into quotes")
+    return [str(name) for name in value]
 
 
 class Part(BaseModel):

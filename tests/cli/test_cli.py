@@ -127,8 +127,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
 def test_ctrl_c_before_the_first_round_is_one_line_too(tmp_path: Path) -> None:
     script = (
         "import os, signal, threading, time\n"
-        "from labelwise import cli, config\n"
-        "config.load_study = lambda *_: os.kill(os.getpid(), signal.SIGINT) or time.sleep(5)\n"
+        "from labelwise import cli, study_file\n"
+        "study_file.load_study = lambda *_: os.kill(os.getpid(), signal.SIGINT) or time.sleep(5)\n"
         "cli.main()"
     )
     command = [sys.executable, "-c", script, "run", "studies/digits.yaml", "--out", str(tmp_path / "b")]

@@ -10,6 +10,7 @@ from tests.labelling.conftest import photos
 from labelwise.cli.label import label
 from labelwise.database import server_name
 from labelwise.errors import InputError
+from labelwise.labelling.project import Project
 
 
 def refused(folder: Path, why: str, classes: str = "cat,dog", **options: object) -> None:
@@ -26,7 +27,8 @@ def test_bad_input_is_one_line_and_makes_nothing(tmp_path: Path, monkeypatch: py
     refused(folder, "at least two classes", classes="cat")
     refused(folder, "cat twice", classes="cat,dog,cat")
     refused(folder, "'margn' is not a strategy; did you mean 'margin'", strategy="margn")
-    refused(folder, r"'stratified' is for studies alone: .* give random, uncertainty, margin, ", strategy="stratified")
+    refused(folder, "--strategy: 'stratified' is a study's baseline and picks no images", strategy="stratified")
+    refused(folder, "--classes: .* quote a name that holds a comma", classes='"red, ripe,green')
     refused(folder, "no column for the class 'dog'; it has path, cat", suggest=f"file:{tmp_path / 'p.csv'}")
     for row, why in (("nan,1", "NaN"), ("0.9,0.9", "do not sum to 1"), ("-1,2", "negative"), ("a,b", "no number")):
         (tmp_path / "q.csv").write_text(f"path,cat,dog\n000.png,{row}\n")
@@ -41,6 +43,13 @@ def test_bad_input_is_one_line_and_makes_nothing(tmp_path: Path, monkeypatch: py
     refused(folder, "--db: not an address", db="nowhere")
     refused(folder, "--db: sqlite is not supported; give postgresql", db=f"sqlite:///{tmp_path}/nodir/x.db")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p.csv", "photos", "q.csv"]
+
+
+def test_a_quoted_class_name_keeps_its_comma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Project] = []
+    monkeypatch.setattr("labelwise.labelling.server.serve.serve", lambda project, *_: made.append(project))
+    label(photos(tmp_path / "photos", 3), classes='"red, ripe",green', no_browser=True)
+    assert made[0].snapshot().classes == ["red, ripe", "green"]
 
 
 def test_suggestions_that_say_nothing_cost_a_line(

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from labelwise.config import Study
-from labelwise.data.cifar import FILES
+from labelwise.data.cifar import FILES, MAX_BYTES
+from labelwise.data.pickled import loads
 from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError
 from pictures import write
@@ -101,9 +102,19 @@ def changed(**values: Any) -> bytes:
         ("data_batch_2", python2({b"other": 1}), "not CIFAR-10's official files"),
         ("data_batch_3", changed(labels=[0, 1, 2]), "labels do not fit the images"),
         ("data_batch_3", changed(labels=[0, 1, 2, 3, 0, 1]), "labels do not fit the images"),
-        ("data_batch_3", changed(data=np.zeros((6, 3072), np.float64)), "images are float64, not uint8"),
+        ("data_batch_3", changed(data=np.zeros((6, 3072), np.float64)), "its arrays are f8, not uint8"),
         ("data_batch_3", changed(data=np.zeros((6, 100), np.uint8)), "not CIFAR-10's official files"),
-        ("data_batch_3", changed(data=b"no array"), "not CIFAR-10's official files"),
+        ("data_batch_3", changed(data=b"no array"), "images are no table of 3,072 bytes a row"),
+        ("data_batch_3", changed(data=np.zeros(6 * 3072, np.uint8)), "images are no table of 3,072 bytes a row"),
+        ("data_batch_3", changed(labels=[0, 1, 2, -1, 0, 1]), "labels do not fit the images"),
+        ("data_batch_3", changed(labels=[0, 1, 2, 2**70, 0, 1]), "labels do not fit the images"),
+        ("data_batch_3", changed(labels=[0, 1, 2, [0], 0, 1]), "labels is no list of int"),
+        ("data_batch_3", changed(labels=np.zeros(6, np.uint8)), "labels is no list of int"),
+        ("data_batch_3", changed(filenames=[b"x"]), "labels do not fit the images"),
+        ("data_batch_3", changed(filenames=[b"\xff"] * 6), "not CIFAR-10's official files"),
+        ("data_batch_3", changed(data=np.array([None, 1], object)), "its arrays are O8, not uint8"),
+        ("batches.meta", python3({b"label_names": NAMES}), "label_names is no list of bytes"),
+        ("data_batch_2", b"\0" * (64 * 2**20 + 1), "64 MiB, and CIFAR-10's official files have 30"),
         ("data_batch_3", None, "data_batch_3: missing; all of data_batch_1, "),
     ],
 )  # fmt: skip
@@ -115,3 +126,16 @@ def test_what_is_refused(tmp_path: Path, name: str, content: bytes | None, messa
         open_dataset(Study(data=str(tmp_path)))
     assert message in str(raised.value)
     assert str(raised.value).isprintable()
+
+
+def test_a_real_file_takes_a_second() -> None:
+    """As many images and names as an official file has: the limits leave room for it."""
+    count = 10_000
+    names = [f"leptodactylus_pentadactylus_s_{i:06}.png".encode() for i in range(count)]
+    value = {b"labels": [i % 10 for i in range(count)], b"filenames": names, b"data": np.zeros((count, 3072), np.uint8)}
+    for write_as in (python2, python3):
+        blob = write_as(value)
+        assert len(blob) < MAX_BYTES
+        read = loads(blob)
+        assert read[b"data"].shape == (count, 3072)
+        assert (read[b"labels"], read[b"filenames"]) == (value[b"labels"], names)

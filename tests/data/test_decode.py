@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from labelwise.data import decode as module
-from labelwise.data.decode import FORMATS, LOOK, UnreadableImageError, decode, inspect, look_of, to_square
+from labelwise.data.decode import (
+    FORMATS,
+    LOOK,
+    DepthUnknownError,
+    UnreadableImageError,
+    decode,
+    inspect,
+    seen,
+)
 from pictures import encoded, picture
 
 CAP = 10**6
@@ -39,21 +47,155 @@ def test_every_kind_of_pixels_becomes_rgb(mode: str) -> None:
     assert np.abs(as_array(encoded(image, "TIFF")).astype(int) - expected).mean() < 3
 
 
-def test_16_bit_grey_keeps_its_levels() -> None:
-    levels = (np.arange(600).reshape(20, 30) * 109).astype(np.uint16)
-    read = as_array(encoded(Image.fromarray(levels), "PNG"))
-    np.testing.assert_array_equal(read, np.repeat((levels // 257).astype(np.uint8)[..., None], 3, axis=2))
+LEVELS = (np.arange(600).reshape(20, 30) * 7).astype(np.uint16)  # up to 4,193
+DEEP = {
+    "PNG": lambda values: encoded(Image.fromarray(values), "PNG"),
+    "TIFF": lambda values: encoded(Image.fromarray(values), "TIFF"),
+    "TIFF of 32 bits": lambda values: encoded(Image.fromarray(values.astype(np.int32)), "TIFF"),
+    "PGM": lambda values: b"P5 30 20 65535\n" + values.astype(">u2").tobytes(),
+}
 
 
-def test_floating_point_pixels_are_refused() -> None:
-    with pytest.raises(UnreadableImageError, match="floating-point"):
-        decode(encoded(Image.fromarray(PICTURE[..., 0].astype(np.float32)), "TIFF"), CAP)
+@pytest.mark.parametrize("kind", sorted(DEEP))
+def test_16_bit_grey_is_scaled_by_the_depth_that_is_given(kind: str) -> None:
+    blob = DEEP[kind](LEVELS)
+    for bits in (14, 16):
+        expected = np.round(LEVELS / (2**bits - 1) * 255).astype(np.uint8)
+        np.testing.assert_array_equal(np.asarray(decode(blob, CAP, bits))[..., 0], expected)
+    with pytest.raises(
+        UnreadableImageError, match=r"pixels up to 4,193, above the 12 bits \(0 to 4,095\) of the images b"
+    ):
+        decode(blob, CAP, 12)
+    with pytest.raises(
+        DepthUnknownError, match="16-bit pixels up to 4,193, and no images before it say which value is wh"
+    ):
+        decode(blob, CAP)
+    assert inspect(blob, CAP, keep=0).peak == 4193
 
 
-def test_palette_with_transparency() -> None:
-    palette = Image.fromarray(PICTURE).convert("P")
-    read = as_array(encoded(palette, "PNG", transparency=bytes(range(256))))
-    np.testing.assert_array_equal(read, np.asarray(palette.convert("RGB")))
+def test_black_is_black_at_any_depth() -> None:
+    assert not as_array(encoded(Image.fromarray(np.zeros_like(LEVELS)), "PNG")).any()
+
+
+def test_files_that_say_what_is_white() -> None:
+    values = np.minimum(LEVELS, 1000)
+    pgm = b"P5 30 20 1000\n" + values.astype(">u2").tobytes()
+    np.testing.assert_allclose(as_array(pgm)[..., 0], values * 0.255, atol=0.51)
+    assert inspect(pgm, CAP, keep=0).peak == 0
+    numbers = np.random.default_rng(0).random((20, 30)).astype(np.float32)
+    np.testing.assert_array_equal(
+        as_array(encoded(Image.fromarray(numbers), "TIFF"))[..., 0], np.round(numbers * 255).astype(np.uint8)
+    )
+
+
+def white_is_zero() -> bytes:
+    blob = bytearray(encoded(Image.fromarray(LEVELS), "TIFF"))
+    entry = struct.pack("<HHI", 262, 3, 1)  # how grey is meant: 1, black is zero
+    at = blob.index(entry) + len(entry)
+    assert blob[at] == 1
+    blob[at] = 0
+    return bytes(blob)
+
+
+@pytest.mark.parametrize(("blob", "message"), [
+    (encoded(Image.fromarray(PICTURE[..., 0].astype(np.float32)), "TIFF"), "floating-point numbers from .* not 0"),
+    (encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"), "floating-point numbers from nan to nan"),
+    (encoded(Image.fromarray(np.full((9, 9), -0.5, np.float32)), "TIFF"), "floating-point numbers from -0.5 to -0.5"),
+    (encoded(Image.fromarray(np.full((9, 9), 70_000, np.int32)), "TIFF"), "whole numbers from 70,000 to 70,000"),
+    (encoded(Image.fromarray(np.full((9, 9), -3, np.int32)), "TIFF"), "whole numbers from -3 to -3, not 0 to 65,535"),
+    (white_is_zero(), "more than 8 bits in which 0 is white"),
+])  # fmt: skip
+def test_unclear_numbers_are_refused(blob: bytes, message: str) -> None:
+    with pytest.raises(UnreadableImageError, match=message):
+        decode(blob, CAP, 16)
+
+
+def png16(values: np.ndarray, colour: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of (H, W, C) uint16; colour: its colour type."""
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, colour, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+
+
+def test_16_bit_colour_is_read_only_where_all_its_bits_are_used() -> None:
+    values = PICTURE.astype(np.uint16) * 257
+    info = inspect(png16(values, 2), CAP, keep=30)
+    assert (info.upper_only, info.peak) == (True, int(PICTURE.max()) * 256 + 255)
+    np.testing.assert_array_equal(np.asarray(decode(png16(values, 2), CAP, 16)), PICTURE)
+    dark = png16(values // 16, 2)
+    with pytest.raises(
+        UnreadableImageError, match="16-bit colour of which 12 bits are used; save it with 8 bits a channel"
+    ):
+        decode(dark, CAP, 12)
+    with pytest.raises(UnreadableImageError, match="no images before it"):
+        decode(dark, CAP)
+    with pytest.raises(UnreadableImageError, match="16-bit colour with a transparent one"):
+        decode(png16(values, 2, (b"tRNS", b"\0" * 6)), CAP, 16)
+    grey = np.dstack([values[..., 0], np.where(values[..., 0] > 30000, 65535, 0)])
+    read = np.asarray(decode(png16(grey, 4), CAP, 16))[..., 0]
+    np.testing.assert_array_equal(read, np.where(values[..., 0] > 30000, PICTURE[..., 0], 255))
+
+
+def test_16_bits_of_a_bmp_are_5_or_6_a_colour() -> None:
+    pixels = struct.pack("<8H", *[0b11111_000000_00000] * 8)
+    header = struct.pack("<IiiHHIIiiIIIII", 40, 4, 2, 1, 16, 3, 16, 0, 0, 0, 0, 0xF800, 0x07E0, 0x001F)
+    blob = b"BM" + struct.pack("<IHHI", 14 + len(header) + 16, 0, 0, 14 + len(header)) + header + pixels
+    np.testing.assert_array_equal(as_array(blob), np.full((2, 4, 3), [255, 0, 0]))
+
+
+def halves(mode: str) -> tuple[bytes, np.ndarray]:
+    """A file whose left half is transparent over black, and what is seen of it."""
+    clear = np.zeros((20, 30), bool)
+    clear[:, :15] = True
+    dark = np.where(clear[..., None], 0, np.maximum(PICTURE, 40))
+    alpha = np.where(clear, 0, 255).astype(np.uint8)
+    if mode in ("RGBA", "WEBP"):
+        image = Image.fromarray(np.dstack([dark, alpha]).astype(np.uint8))
+    elif mode == "LA":
+        image = Image.fromarray(np.dstack([dark[..., 0], alpha]).astype(np.uint8))
+    elif mode == "RGB":
+        image = Image.fromarray(dark.astype(np.uint8))
+    else:
+        image = Image.fromarray(dark[..., 0].astype(np.uint16 if mode == "I;16" else np.uint8))
+        if mode == "P":
+            image = image.convert("RGB").quantize(64)
+    options: dict[str, object] = {"lossless": True} if mode == "WEBP" else {}
+    if mode in ("RGB", "L", "I;16"):
+        options["transparency"] = (0, 0, 0) if mode == "RGB" else 0
+    if mode in ("P", "GIF"):
+        image = image if mode == "P" else image.convert("P")
+        options["transparency"] = image.getpixel((0, 0))
+    blob = encoded(image, mode if mode in ("WEBP", "GIF") else "PNG", **options)
+    shown = np.asarray(image.convert("RGB")) if mode != "I;16" else np.repeat(dark[..., :1], 3, axis=2)
+    return blob, np.where(clear[..., None], 255, shown)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGB", "L", "P", "GIF", "WEBP", "I;16"])
+def test_what_is_transparent_is_white(mode: str) -> None:
+    blob, shown = halves(mode)
+    read = np.asarray(decode(blob, CAP, 8))
+    np.testing.assert_array_equal(read[:, :15], shown[:, :15])
+    np.testing.assert_allclose(read[:, 15:].astype(int), shown[:, 15:], atol=1)
+    assert inspect(blob, CAP, keep=0).transparent
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+@settings(max_examples=30, deadline=None)
+def test_half_transparent_is_mixed_with_white(level: int, alpha: int) -> None:
+    read = as_array(encoded(Image.new("RGBA", (3, 3), (level, level, level, alpha)), "PNG"))
+    assert abs(int(read[0, 0, 0]) - (level * alpha + 255 * (255 - alpha)) / 255) <= 1
+
+
+def test_opaque_alpha_changes_nothing() -> None:
+    blob = encoded(Image.fromarray(PICTURE).convert("RGBA"), "PNG")
+    np.testing.assert_array_equal(as_array(blob), PICTURE)
+    assert not inspect(blob, CAP, keep=0).transparent
+    assert seen(blob, CAP, 16)[1]
+    assert not seen(halves("P")[0], CAP, 16)[1]
+    assert not seen(DEEP["PNG"](LEVELS), CAP, 16)[1]
 
 
 def test_exif_rotation_is_applied() -> None:
@@ -139,12 +281,3 @@ def test_inspection() -> None:
     assert (info.height, info.width, len(info.look), len(info.sha256)) == (20, 30, LOOK * LOOK, 32)
     assert info.pixels == PICTURE.tobytes()
     assert inspect(encoded(PICTURE), CAP, keep=29).pixels is None
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (20, 30), (224, 224)])
-def test_squares(size: tuple[int, int]) -> None:
-    image = decode(encoded(picture(1, size=size)), CAP)
-    assert len(look_of(image)) == LOOK * LOOK
-    for crop in (0.875, 1.0):
-        square = to_square(image, 32, crop)
-        assert (square.shape, square.dtype) == ((32, 32, 3), np.uint8)

@@ -154,7 +154,7 @@ def test_what_cannot_be_used(root: Path, make: object, message: str) -> None:
 
 def test_a_missing_folder(root: Path) -> None:
     assert "there is no file or folder" in refused(root / "nowhere")
-    assert "is no folder, .csv or .parquet file" in refused(write(root / "data.zip", b"PK"))
+    assert "is no folder, .csv, .parquet or .npz file" in refused(write(root / "data.zip", b"PK"))
 
 
 BAD = {

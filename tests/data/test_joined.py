@@ -12,7 +12,7 @@ import pytest
 
 from labelwise.config import Study
 from labelwise.data.dataset import Dataset
-from labelwise.data.joined import read_joined
+from labelwise.data.joined import column_of, read_columns, read_joined
 from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError
 from pictures import class_folders
@@ -54,6 +54,20 @@ def test_in_any_order_by_name_or_number(dataset: Dataset, tmp_path: Path, by: st
     found = read_joined(write(table, tmp_path / "x.csv"), dataset, by == "path")
     assert (found.columns["value"] == found.indices).all()
     assert set(found.columns) == {"value"}
+
+
+def test_names_from_elsewhere_and_other_folders(dataset: Dataset, tmp_path: Path) -> None:
+    names = [dataset.images.names[i] for i in dataset.pool]
+    table = frame(dataset, path=["C:\\ann\\pets\\" + name.replace("/", "\\") for name in names])
+    assert read_joined(write(table, tmp_path / "x.csv"), dataset, False).indices.tolist() == dataset.pool.tolist()
+    table = frame(dataset, path=[name.replace("cat/", "wolf/") for name in names])
+    with pytest.raises(InputError, match=r"x.csv: 6 are of no image of the data: train/wolf/0.png, train/wolf/1.png, "):
+        read_joined(write(table, tmp_path / "x.csv"), dataset, False)
+    table = frame(dataset, path=[name.rpartition("/")[2] for name in names])
+    with pytest.raises(
+        InputError, match=r"x.csv: 6 names are of several images: 0.png \(train/cat/0.png or train/dog/0"
+    ):
+        read_joined(write(table, tmp_path / "x.csv"), dataset, False)
 
 
 def test_rows_of_the_whole_data_set(dataset: Dataset, tmp_path: Path) -> None:
@@ -112,3 +126,18 @@ def test_files_that_cannot_be_read(dataset: Dataset, tmp_path: Path) -> None:
 def test_numbers_of_rows_mean_nothing_where_images_are_left_out(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="add a column path"):
         read_joined(write(frame(dataset), tmp_path / "x.csv"), dataset, True)
+
+
+def test_two_columns_of_one_name(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("path,cat,cat\na.png,1,0\n")
+    with pytest.raises(InputError, match="a column without a name, or two of one name"):
+        read_columns(str(tmp_path / "x.csv"))
+
+
+def test_columns_of_text_stay_text_and_names_are_composed(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(" path,ann,value,cafe\u0301\n001,010,010,1\n", encoding="utf-8-sig")
+    path, columns, _ = read_columns(str(tmp_path / "x.csv"), ("ann",))
+    assert {name: values.tolist() for name, values in columns.items()} == {
+        "path": ["001"], "ann": ["010"], "value": [10], "café": [1],
+    }  # fmt: skip
+    assert column_of(path, columns, "cafe\u0301", "of").tolist() == [1]

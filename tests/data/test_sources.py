@@ -21,8 +21,9 @@ from sklearn.datasets import load_digits
 
 from labelwise.config import Study
 from labelwise.data import sources, tables
+from labelwise.data.building import build
 from labelwise.data.cifar import FILES
-from labelwise.data.dataset import Dataset, build
+from labelwise.data.dataset import Dataset
 from labelwise.data.sources import SOURCES, open_dataset
 from labelwise.errors import InputError
 from pictures import class_folders, encoded, picture, write
@@ -105,11 +106,18 @@ def table(root: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(write(root / "labels.csv", "\n".join(lines).encode()))
 
 
+def features(root: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    values = np.stack([p[::8, ::8, 0].ravel() for p in pixels(seed)]).astype(np.float32)
+    np.savez(root / "x.npz", embeddings=values, labels=labels(seed), classes=np.array(names(seed)))
+    return str(root / "x.npz")
+
+
 MAKE: dict[str, Callable[[Path, int, pytest.MonkeyPatch], str]] = {
     "digits": digits,
     "cifar10": hub("cifar10"),
     "hub:owner/name": hub("hub:owner/name"),
     "cifar-10-batches-py": official,
+    "features": features,
     "Parquet": parquet,
     "CSV": table,
     "folder": folder,
@@ -141,10 +149,16 @@ def test_contract(source: str, tmp_path: Path) -> None:
         assert (np.diff(side) > 0).all()
         assert set(dataset.labels[side].tolist()) == set(range(classes))
     assert sorted([*dataset.pool, *dataset.test]) == list(range(count))
-    assert dataset.images.pixels is not None
-    assert dataset.images.pixels.shape[0] == count
-    assert dataset.images.pixels.dtype == np.uint8
-    assert dataset.images.pixels.std() > 10
+    assert dataset.images.there == (dataset.features is None)
+    if dataset.features is None:
+        assert dataset.images.pixels is not None
+        assert dataset.images.pixels.shape[0] == count
+        assert dataset.images.pixels.dtype == np.uint8
+        assert dataset.images.pixels.std() > 10
+    else:
+        assert dataset.features.shape[0] == count
+        with pytest.raises(InputError, match="the data are features without images"):
+            dataset.images.squares(np.array([0]), 24, 1.0)
     assert not any(os.path.isabs(name) for name in dataset.images.names)
     assert all(name.isprintable() for name in (*dataset.images.names, *dataset.classes, *dataset.notes))
     if dataset.images.blob is not None:

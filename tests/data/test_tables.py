@@ -15,6 +15,7 @@ from labelwise.config import Study
 from labelwise.data import tables
 from labelwise.data.dataset import Dataset
 from labelwise.data.sources import open_dataset
+from labelwise.data.tables import from_parquet
 from labelwise.errors import InputError
 from pictures import encoded, picture, write
 
@@ -31,9 +32,9 @@ def opened(path: Path | str, **options: Any) -> Dataset:
     return open_dataset(Study(data=str(path), **options))
 
 
-def refused(path: Path | str) -> str:
+def refused(path: Path | str, **options: Any) -> str:
     with pytest.raises(InputError) as raised:
-        opened(path)
+        opened(path, **options)
     assert str(raised.value).isprintable()
     return str(raised.value)
 
@@ -170,12 +171,12 @@ def test_rows_without_an_image(root: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"x": pictures(4), "label": [0, 1] * 2}, "no column with an image (looked for image, img); it has x, label"),
+        ({"x": pictures(4), "label": [0, 1] * 2}, "no column with an image (looked for image, img, path"),
         ({"image": pictures(4), "kind": [0, 1] * 2}, "no column with a label"),
         ({"image": [1, 2, 3, 4], "label": [0, 1] * 2}, "the column 'image' holds int64; it must hold encoded images"),
         ({"image": pictures(4), "label": [0, 1, None, 1]}, "1 of 4 images have no label"),
         ({"image": pictures(4), "label": ["a", "b", "", "b"]}, "1 of 4 images have no label"),
-        ({"image": pictures(4), "label": [0, 1, -1, -1]}, "2 of 4 images have no label"),
+        ({"image": pictures(4), "label": [0, 1, -1, -1]}, "2 of 4 images have the label -1; say what it is"),
         ({"image": pictures(4), "label": [0.5, 1.5] * 2}, "they must be text or whole numbers"),
         ({"image": pictures(4), "label": [[0], [1]] * 2}, "they must be text or whole numbers"),
         ({"image": pictures(3), "label": [0, 1, 1]}, "class '0' has 1 readable image"),
@@ -191,7 +192,7 @@ def test_labels_beyond_the_class_names(root: Path) -> None:
     table = hub_like(20).data.table
     column = pa.array([0, 1, 2, 3] * 5, pa.int64())
     pq.write_table(table.set_column(1, table.schema.field("label"), column), root / "x.parquet")
-    assert "labels from 0 to 3 for 2 class names" in refused(root)
+    assert "a label 2 for 2 class names (0 to 1)" in refused(root)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
@@ -277,9 +278,8 @@ def test_a_set_of_the_hub_with_one_split(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"train": hub_like(20), "test": hub_like(4, names=("yes", "no"))}, "classes differ between train and test"),
         (
             {"train": hub_like(20), "test": hub_like(4).remove_columns("label")},
-            "the test split lacks the column 'img' or 'label' of train",
+            "the test split lacks the column 'label' of train",
         ),
-        ({"train": hub_like(20, names=("no", "yes", "maybe"))}, "class 'maybe' has 0 readable images"),
         (ValueError("Config name is missing.\nPlease pick one"), "hub:owner/name: ValueError: Config name is missing."),
     ],
 )
@@ -288,14 +288,84 @@ def test_sets_of_the_hub_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, sp
     assert message in refused("hub:owner/name")
 
 
-def test_of_several_columns_the_best_known_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    wide = hub_like(20)
-    wide = wide.add_column("coarse_label", [0, 1] * 10).cast_column(
-        "coarse_label", datasets.ClassLabel(names=["x", "y"])
+def two_labels(count: int = 20, seed: int = 0) -> datasets.Dataset:
+    """A split as CIFAR-100 has it: a fine and a coarse label, both with declared names."""
+    wide = hub_like(count, seed).rename_column("label", "fine_label").add_column("coarse_label", [0, 1] * (count // 2))
+    return wide.cast_column("coarse_label", datasets.ClassLabel(names=["x", "y"]))
+
+
+def test_of_two_label_columns_the_key_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub(monkeypatch, {"train": two_labels(), "test": two_labels(6, 1)})
+    message = refused("hub:owner/name")
+    assert "'fine_label' and 'coarse_label' could each be the label; name it" in message
+    assert message.endswith("--set columns.label=fine_label")
+    assert opened("hub:owner/name", columns={"label": "fine_label"}).classes == ("no", "yes")
+    assert opened("hub:owner/name", columns={"label": "coarse_label"}).classes == ("x", "y")
+
+
+def test_class_names_without_an_image_do_not_stop_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub(
+        monkeypatch,
+        {"train": hub_like(20, names=("no", "yes", "maybe")), "test": hub_like(4, 1, ("no", "yes", "maybe"))},
     )
-    wide = wide.select_columns(["coarse_label", "img", "label"])
-    hub(monkeypatch, {"train": wide})
-    assert opened("hub:owner/name").classes == ("no", "yes")
+    dataset = opened("hub:owner/name")
+    assert dataset.classes == ("no", "yes")
+    assert "1 of 3 class names of the source have no image, and are left out: maybe" in dataset.notes
+
+
+def test_images_without_a_label_are_left_out_where_the_study_says_so(root: Path) -> None:
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=["no", "yes"])})
+    rows = [{"bytes": b, "path": None} for b in pictures(20)]
+    labels = [-1 if i < 4 else i % 2 for i in range(20)]
+    datasets.Dataset.from_dict({"img": rows, "label": labels}, features=features).to_parquet(root / "train.parquet")
+    hub_like(6, seed=3).map(lambda row: {"label": -1}).to_parquet(root / "test.parquet")
+    assert "10 of 26 images have the label -1" in refused(root)
+    dataset = opened(root, columns={"minus_one": "unlabelled"})
+    assert dataset.images.names[0] == "train 4"
+    assert dataset.images.pixels is not None
+    np.testing.assert_array_equal(dataset.images.pixels[0], picture(0, 4))
+    assert dataset.labels.tolist() == [0, 1] * 8
+    assert {"10 images without a label (-1) left out", "no image of the test set has a label: one is set apart"} <= set(
+        dataset.notes
+    )
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "photos.parquet"])
+def test_a_split_column_counts(root: Path, name: str) -> None:
+    sides = ["training"] * 12 + ["valid"] * 2 + ["test"] * 6
+    put(root / name, image=pictures(20), label=["a", "b"] * 10, split=sides)
+    dataset = opened(root)
+    assert (len(dataset.pool), len(dataset.test)) == (12, 6)
+    named = {"train": ["training", "valid"], "test": "test"}
+    assert len(opened(root, split=named).pool) == 14
+    assert len(opened(root, split="none").images) == 20
+
+
+def test_files_and_a_split_column_that_say_different_things(root: Path) -> None:
+    put(root / "train.parquet", image=pictures(10), label=["a", "b"] * 5, split=["train"] * 8 + ["test"] * 2)
+    put(root / "test.parquet", image=pictures(4, 1), label=["a", "b"] * 2, split=["test"] * 4)
+    assert "by the column of the split, images of the training files are test" in refused(root)
+    assert len(opened(root, columns={"split": "split"}).test) == 6
+
+
+def test_names_of_images_that_match_no_file(root: Path) -> None:
+    for i, blob in enumerate(pictures(20)):
+        write(root / "images" / f"{i}.png", blob)
+    put(root / "x.parquet", id=[str(i) for i in range(20)], label=["a", "b"] * 10)
+    assert "20 of 20 images have no file: 0, 1, 2, 3, 4, ...; all of them are found by --set 'columns={image: id, " in (
+        refused(root, columns={"image": "id"})
+    )
+    dataset = opened(root, columns={"image": "id", "folder": "images", "extension": "png"})
+    assert dataset.images.pixels is not None
+    np.testing.assert_array_equal(dataset.images.pixels[7], picture(0, 7))
+
+
+def test_columns_are_listed_and_one_part_may_lack_groups(root: Path) -> None:
+    put(root / "train.parquet", image=pictures(10), label=["a", "b"] * 5, group=["g"] * 10, note=[1] * 10)
+    put(root / "test.parquet", image=pictures(4, 1), label=["a", "b"] * 2, note=[1] * 4)
+    listing = from_parquet(root, Study(data=str(root)))
+    assert listing.unused["columns (note)"] == 1
+    assert listing.groups == ["g"] * 10 + [""] * 4
 
 
 @pytest.mark.parametrize("data", ["cifar10", "hub:owner/name"])

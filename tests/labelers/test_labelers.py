@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from labelwise.config import Study
@@ -15,6 +16,7 @@ from labelwise.errors import InputError
 from labelwise.labelers.annotators import majority, with_confusion, with_errors
 from labelwise.labelers.table import LABELERS, build_labeler, check_labeler, labeler_key
 from labelwise.parts import Labeling
+from pictures import class_folders
 
 MATRIX = np.full((10, 10), 0.02) + np.eye(10) * 0.8
 
@@ -174,3 +176,42 @@ def test_cifar10n(cifar10: Path) -> None:
         labeling = Labeling(kind="file", path=str(cifar10 / "cifar10n.npz"), columns=columns)
         labels = build_labeler(labeling, data, 0, False).label(data.pool).labels
         assert (labels != data.labels[data.pool]).mean() == pytest.approx(wrong, abs=0.004)
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Classes 0 to 11, of which text sorts 10 and 11 before 2; eight images each."""
+    return open_dataset(Study(data=str(class_folders(tmp_path_factory.mktemp("data"), list(map(str, range(12))), 8))))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+def test_labels_that_are_numbers_are_the_classes_of_these_names(numbered: Dataset, tmp_path: Path, suffix: str) -> None:
+    names = np.array([int(numbered.classes[k]) for k in numbered.labels])
+    paths = list(numbered.images.names)
+    if suffix == ".npz":
+        np.savez(tmp_path / "x.npz", path=np.array(paths), ann=names)
+    elif suffix == ".csv":
+        pd.DataFrame({"path": paths, "ann": names}).to_csv(tmp_path / "x.csv", index=False)
+    else:
+        pd.DataFrame({"path": paths, "ann": names}).to_parquet(tmp_path / "x.parquet")
+    labeling = Labeling(kind="file", path=str(tmp_path / f"x{suffix}"), columns=("ann",))
+    found = build_labeler(labeling, numbered, 0, False).label(np.arange(len(paths)))
+    assert found.labels.tolist() == numbered.labels.tolist()
+
+
+def test_zeros_before_numbers_are_kept(tmp_path: Path) -> None:
+    data = open_dataset(Study(data=str(class_folders(tmp_path / "data", ("001", "002", "010"), 8))))
+    table = pd.DataFrame({"path": data.images.names, "ann": [data.classes[k] for k in data.labels]})
+    table.to_csv(tmp_path / "x.csv", index=False)
+    labeling = Labeling(kind="file", path=str(tmp_path / "x.csv"), columns=("ann",))
+    assert (build_labeler(labeling, data, 0, False).label(data.pool).labels == data.labels[data.pool]).all()
+    table.assign(ann=table["ann"].astype(int)).to_csv(tmp_path / "x.csv", index=False)
+    with pytest.raises(InputError, match="24 values of the column 'ann' are no class: '1', '1', '1'; a number"):
+        build_labeler(labeling, data, 0, False)
+
+
+def test_rows_of_a_matrix_go_by_names_with_zeros(tmp_path: Path) -> None:
+    data = open_dataset(Study(data=str(class_folders(tmp_path / "data", ("001", "002"), 8))))
+    (tmp_path / "m.csv").write_text("class,001,002\n001,0,1\n002,1,0\n")
+    labeling = Labeling(kind="confusion", path=str(tmp_path / "m.csv"))
+    assert (build_labeler(labeling, data, 0, False).label(data.pool).labels == 1 - data.labels[data.pool]).all()

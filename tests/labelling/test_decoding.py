@@ -65,6 +65,29 @@ def test_what_cannot_be_decoded_is_said_and_harms_nobody(decoder: Decoder, tmp_p
     assert (found[5].width, found[5].height) == (16, 16)
 
 
+def test_the_page_shows_16_bits_by_the_projects_depth_and_transparency_on_white(tmp_path: Path) -> None:
+    values = np.full((40, 40), 1000, np.uint16)
+    write(tmp_path / "photos" / "deep.png", encoded(Image.fromarray(values)))
+    write(tmp_path / "photos" / "clear.png", encoded(Image.new("RGBA", (40, 40), (0, 0, 0, 0))))
+    known: list[int] = [0]
+    views = Views(tmp_path / "photos", tmp_path / "cache", lambda: known[0])
+    try:
+        assert views.get(1, "deep.png", "view") is None, "the page asks again"
+        for bits, level in ((12, 62), (10, 249)):
+            known[0] = bits
+            view = views.get(1, "deep.png", "view")
+            assert view is not None
+            assert abs(int(np.asarray(Image.open(io.BytesIO(view)))[20, 20, 0]) - level) <= 1
+        known[0] = 8
+        with pytest.raises(UnreadableImageError, match="16-bit pixels up to 1,000, above the 8 bits"):
+            views.get(1, "deep.png", "view")
+        view = views.get(2, "clear.png", "thumb")
+        assert view is not None
+        assert (np.asarray(Image.open(io.BytesIO(view))) == 255).all()
+    finally:
+        views.close()
+
+
 def test_a_decoder_that_hangs_or_dies_is_replaced(tmp_path: Path) -> None:
     decoder = Decoder(1)
     slow = decoder.pool.schedule(time.sleep, args=(60,), timeout=0.5)

@@ -9,6 +9,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from labelwise.errors import InputError
 from labelwise.labelling import status
 from labelwise.labelling.desk import Desk
 from labelwise.labelling.events import Event
@@ -98,3 +99,31 @@ def test_a_project_from_the_first_image_to_the_last(tmp_path: Path) -> None:
         again.close()
         assert again.probs is not None
         np.testing.assert_array_equal(again.probs, desk.probs, "the same labels give the same model")
+
+
+@pytest.mark.slow
+def test_the_depth_of_16_bit_images_is_kept_and_stays(tmp_path: Path) -> None:
+    for i in range(3):
+        values = np.linspace(0, 1000 + 1000 * i, 2304).reshape(48, 48).astype(np.uint16)
+        write(tmp_path / "photos" / f"{i}.png", encoded(values))
+    for more in (60_000, None):
+        with made_or_opened(tmp_path / "photos", tmp_path / "home", None, ["a", "b"], {"budget": 3}) as project:
+            desk = Desk(project)
+            desk.start()
+            try:
+                settled(desk)
+                assert (project.settings.bits, desk.snapshot().bits, project.snapshot().bits) == (12, 12, 12)
+                assert [image.status for image in desk.images][:3] == ["ok"] * 3
+            finally:
+                desk.close()
+        if more:
+            write(tmp_path / "photos" / "bright.png", encoded(np.full((48, 48), more, np.uint16)))
+    with made_or_opened(tmp_path / "photos", tmp_path / "home", None, [], {}) as project:
+        assert [(i.path, i.status) for i in project.store.images() if i.status != "ok"] == [
+            ("bright.png", "unreadable")
+        ]
+    with (
+        pytest.raises(InputError, match="--resize: the project was made with crop, and that cannot change"),
+        made_or_opened(tmp_path / "photos", tmp_path / "home", None, [], {"resize": "pad"}),
+    ):
+        pass

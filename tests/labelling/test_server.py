@@ -18,7 +18,7 @@ from tests.labelling.test_decoding import bomb
 
 from labelwise.labelling.desk import Desk
 from labelwise.labelling.offers import Offer
-from labelwise.labelling.project import Project, opened
+from labelwise.labelling.project import Project, made_or_opened, opened
 from labelwise.labelling.server.guard import LARGEST, POLICY, Access, Guard
 from labelwise.labelling.status import offered
 from labelwise.labelling.store import ProjectStore
@@ -478,3 +478,25 @@ def test_a_killed_servers_project_opens_with_all_that_was_said(project: Project)
         assert again.snapshot().board.labels == {1: 1}
     assert isinstance(ProjectStore(copy / "project.db").events()[-1].seconds, float | None)
     server.views.close()
+
+
+# --- names of any kind ----------------------------------------------------------------------------------------------
+
+
+def test_a_folder_whose_name_is_no_utf8_is_served(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"nb\xe9")
+    for i in range(6):
+        write(folder / "photos\udce9" / f"{i}.png", encoded(picture(i)))
+    with made_or_opened(folder / "photos\udce9", folder / "home", None, ["cat", "dog"], {"budget": 6}) as project:
+        made = Server(project)
+        try:
+            assert made.get("/api/state", annotator="me")["project"]["name"] == "photos\\udce9"
+            assert made.post("/api/answers", made.label(1)).status_code == 200
+            exported = made.post("/api/export", {"format": "csv"})
+            assert exported.status_code == 200
+            assert exported.json()["path"].endswith("nb\\udce9/home/exports/csv-1")
+        finally:
+            made.desk.close()
+            made.views.close()
+    with opened(folder / "home") as project:
+        assert project.images == folder / "photos\udce9"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,12 @@ def test_what_is_written_is_read(store: ProjectStore) -> None:
     assert [(r["round"], r["labels"]) for r in store.rounds()] == [(0, 4)]
     store.set_settings({"budget": 6})
     assert store.project()["settings"] == {"budget": 6}
+
+
+@pytest.mark.parametrize("folder", [b"/photos", "/f\u00f6to 😀".encode(), b"/nb\xe9 %41/\xff", b"/f%C3%B6to"])
+def test_a_folder_of_any_name_comes_back(store: ProjectStore, folder: bytes) -> None:
+    store.set_folder(os.fsdecode(folder))
+    assert os.fsencode(store.project()["folder"]) == folder
 
 
 def test_events_are_written_all_or_none(store: ProjectStore) -> None:

@@ -21,8 +21,14 @@ from labelwise.models.learners import LEARNERS, build_learner
 from labelwise.seeds import generator
 
 KINDS = [info.name for info in LEARNERS if info.name != "fake"]
-QUICK: dict[str, dict[str, Any]] = {"finetune": {"epochs": 6}}
-"""Options that make a row's fits quick."""
+QUICK: dict[str, dict[str, Any]] = {
+    "finetune": {"epochs": 6},
+    "sklearn": {
+        "estimator": "sklearn.ensemble:RandomForestClassifier",
+        "options": {"n_estimators": 20, "max_depth": 4},
+    },
+}
+"""Options that a row needs, or that make its fits quick."""
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from labelwise.config import Learner, Study
 from labelwise.data.images import ImageSet, from_array
 from labelwise.data.sources import open_dataset
+from labelwise.data.squares import to_square
 from labelwise.models.backbone import Backbone, load_backbone
 from labelwise.models.pixels import on_device, squares, training_pixels, training_size
 from pictures import encoded, picture, write
@@ -87,6 +90,61 @@ def test_a_constant_image_stays_what_it_is() -> None:
         result = squares(images, np.arange(2), size, crop)
         assert result.shape == (2, 3, size, size)
         assert (result == 77).all()
+
+
+WAYS = ("crop", "pad", "stretch")
+
+
+def with_ends(kind: int, seed: int, side: int) -> np.ndarray:
+    """A 5:1 picture that differs from the other kind at its ends alone: bright squares on the left, or on the right."""
+    pixels = np.full((side, 5 * side, 3), 90, np.uint8) + picture(seed, size=(side, 5 * side)) // 8
+    low = 0 if kind == 0 else 4 * side
+    pixels[:, low : low + side // 2] = 250
+    return pixels
+
+
+@pytest.mark.parametrize("side", [20, 60])  # small ones are one array, larger ones are decoded
+@pytest.mark.parametrize("way", WAYS)
+def test_ends_of_long_pictures_are_seen_unless_they_are_cropped(
+    way: str, side: int, backbone: Backbone, tmp_path: Path
+) -> None:
+    for kind, name in enumerate(("cat", "dog")):
+        for i in range(5):
+            write(tmp_path / name / f"{i}.png", encoded(with_ends(kind, 10 * kind + i, side)))
+    dataset = open_dataset(Study.model_validate({"data": str(tmp_path), "resize": way}))
+    assert (dataset.images.pixels is not None) is (side == 20)
+    for pixels in (
+        squares(dataset.images, np.arange(10), 64, 0.875).permute(0, 2, 3, 1).numpy(),
+        training_pixels(dataset.images, backbone, 64, silent),
+    ):
+        assert pixels.shape == (10, 64, 64, 3)
+        halves = pixels[:, 30:34].astype(float).mean(axis=(1, 3))  # in the middle, all of them see the picture
+        left, right = halves[:, :8].mean(axis=1), halves[:, -16:].mean(axis=1)
+        seen = (left > right + 40).astype(int) + 2 * (right > left + 10)
+        truth = 1 + dataset.labels
+        assert (seen == (0 if way == "crop" else truth)).all()
+        assert (int(pixels[:, 0].max()) == 0) is (way == "pad")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("shape", [(40, 24), (20, 100), (3, 90), (64, 64)])
+def test_arrays_and_files_become_the_same_squares(way: str, shape: tuple[int, int]) -> None:
+    images = replace(array_of(*shape), resize=way)
+    assert images.pixels is not None
+    for size in (32, 64):
+        array = squares(images, np.arange(5), size, 1.0).permute(0, 2, 3, 1).numpy().astype(int)
+        files = np.stack([to_square(Image.fromarray(pixels), size, 1.0, way) for pixels in images.pixels])
+        assert array.shape == files.shape == (5, size, size, 3)
+        if way != "crop":  # fit cuts before it resizes, so its places differ by parts of a pixel
+            np.testing.assert_allclose(array, files, atol=4)
+
+
+def test_each_way_has_its_own_place_in_the_cache(backbone: Backbone, cache: Path) -> None:
+    images = array_of(20, 30)
+    for way in WAYS:
+        training_pixels(replace(images, resize=way), backbone, 64, silent)
+    training_pixels(replace(images, bits=12), backbone, 64, silent)
+    assert len(list((cache / "pixels").iterdir())) == 4
 
 
 def test_only_a_gpu_keeps_all_pixels() -> None:

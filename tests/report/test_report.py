@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import fake
@@ -123,6 +124,16 @@ def test_figures_and_tables_are_all_there(folder: Path) -> None:
     assert len(tables["matches.csv"].splitlines()) == 1 + 2 * 3 * 2 * 3  # rows, seeds, arms, rules
     for name in ("needed", "between", "wins", "ledger", "overheads", "prices"):
         assert f"{name}.csv" in tables
+
+
+def test_no_cell_of_a_table_is_a_formula(tmp_path: Path) -> None:
+    store = make_store(tmp_path, study(seeds=1), ('=HYPERLINK("x")', "-1", "@x", "+y", "'=z"))
+    write_report(store, tmp_path / "report")
+    read = {path.stem: pd.read_csv(path) for path in (tmp_path / "report" / "tables").iterdir()}
+    assert {'\'=HYPERLINK("x")', "'-1", "'@x", "'+y", "''=z"} <= {*read["classes"].columns}
+    for table in read.values():
+        texts = [*table.columns, *table.select_dtypes(exclude="number").to_numpy().ravel()]
+        assert not [text for text in texts if isinstance(text, str) and text[:1] in "=+-@\t\r\n"]
 
 
 def test_same_records_same_bytes(folder: Path, tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def test_entropy_typicality_options(rng: np.random.Generator) -> None:
     ("change", "message"),
     [
         ({"strategy": "margn"}, "did you mean 'margin'"),
-        ({"strategy": "stratified"}, "'stratified' is not a strategy"),
+        ({"strategy": "stratified"}, "'stratified' is a study's baseline and picks no images: .* pick by random, "),
+        ({"strategy": "stratifed"}, "'stratifed' is not a strategy; did you mean 'stratified_margin'"),
         ({"candidates": [0, 0]}, "twice"),
         ({"candidates": [-1]}, "start at 0"),
         ({"candidates": [0.5]}, "integers"),

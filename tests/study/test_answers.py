@@ -222,7 +222,7 @@ def test_a_study_grows_by_other_starts_and_labelers(guesses: Path, tmp_path: Pat
     run_study(study(STARTS, guesses), tmp_path, fake.Silent())
     assert reading(tmp_path).digest() == reading(started).digest()
     assert reading(tmp_path).study()["data"]["zero_shot"]["name"] == "guesses.parquet"
-    with pytest.raises(InputError, match="holds another configuration: zero_shot was"):
+    with pytest.raises(InputError, match=r"differs in zero_shot.pool \(full, was subset\)"):
         run_study(
             study(STARTS, guesses, zero_shot={"model": f"file:{guesses}", "pool": "full"}), tmp_path, fake.Silent()
         )

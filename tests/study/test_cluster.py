@@ -18,7 +18,7 @@ import pytest
 
 import fake
 from labelwise.analysis.results import rounds
-from labelwise.config import Study, load_study
+from labelwise.config import Study
 from labelwise.data.images import from_array, unseen
 from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError
@@ -33,6 +33,7 @@ from labelwise.study.executor import run_study
 from labelwise.study.node import Parcel, made_with
 from labelwise.study.runner import Kept
 from labelwise.study.schedule import Answer, Job, Schedule
+from labelwise.study_file import load_study
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 pytestmark = pytest.mark.slow

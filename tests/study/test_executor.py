@@ -177,11 +177,34 @@ def test_a_study_can_grow_but_not_change(tmp_path: Path) -> None:
     run_study(study(), tmp_path / "a", fake.Silent())
     run_study(study(), tmp_path / "b", fake.Silent())
     assert reading(tmp_path / "a").digest() == reading(tmp_path / "b").digest()
-    for change in ({"seeds": 1}, {"acquisition": 0.1}, {"learner": {"kind": "probe"}}, {"sizes": ["30%"]}):
+    change: dict[str, Any]
+    for change, said in (
+        ({"seeds": 1}, "seeds (without 1)"),
+        ({"acquisition": 0.1}, "acquisition (0.1, was 0.05)"),
+        ({"learner": {"kind": "probe"}}, "learner.kind (probe, was fake)"),
+        ({"sizes": ["30%"]}, "sizes (without 20%)"),
+        ({"arms": ["margin", "random"]}, "arms (without stratified, entropy_typicality)"),
+        ({"weighting": "inverse"}, "weighting (inverse, was none)"),
+    ):
         before = reading(tmp_path / "a").digest()
-        with pytest.raises(InputError, match=f"holds another configuration: {next(iter(change))} was"):
+        with pytest.raises(InputError) as found:
             run_study(study(**change), tmp_path / "a", fake.Silent())
+        assert f"holds another configuration, which differs in {said}; choose another --out" in str(found.value)
         assert reading(tmp_path / "a").digest() == before
+
+
+def test_a_study_that_differs_in_much_is_told_in_one_short_line(tmp_path: Path) -> None:
+    run_study(study(seeds=1, arms=["margin"]), tmp_path, fake.Silent())
+    arms = [{"strategy": "random", "options": {}, "weighting": "inverse", "start": "random"}, "entropy"]
+    more = {"stop": "at_baseline", "initial": {"share": 0.2, "minimum": 9}, "test_share": 0.3, "max_pixels": 5_000_000}
+    changed = study(arms=[*arms, "stratified", {"strategy": "stratified", "weighting": "inverse"}], seeds=[7], **more)
+    with pytest.raises(InputError) as found:
+        run_study(changed, tmp_path, fake.Silent())
+    told = str(found.value).removeprefix(str(tmp_path))
+    assert len(told) < 400
+    assert "arms (without margin), initial.minimum (9, was 30), initial.share (0.2, was 0.1), max_pixels (" in told
+    assert "{" not in told
+    assert " and 1 more; choose another --out" in told
 
 
 @pytest.mark.parametrize(

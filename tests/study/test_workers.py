@@ -21,13 +21,14 @@ from PIL import Image
 
 import fake
 from labelwise.analysis.results import rounds
-from labelwise.config import Study, load_study
+from labelwise.config import Study
 from labelwise.errors import InputError
 from labelwise.records import reading
 from labelwise.study import workers
 from labelwise.study.executor import run_study
 from labelwise.study.plan import plan_runs
 from labelwise.study.runner import share_key
+from labelwise.study_file import load_study
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

@@ -15,9 +15,12 @@ from typing import Annotated, Any
 import typer
 
 from labelwise.cli import exchange
+from labelwise.cli.embed import embed
+from labelwise.cli.encoding import print_any_text, read_names_as_utf8
+from labelwise.cli.inspect import inspect
 from labelwise.cli.label import label
 from labelwise.cli.options import As, Format
-from labelwise.errors import InputError
+from labelwise.errors import InputError, one_line, printable
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's, which newer versions of typer hold themselves
 STOPPED = 130
@@ -112,7 +115,7 @@ def run(
 ) -> None:
     """Run a study, or go on with it where it stopped; print the verdict and the results."""
     started = time.monotonic()
-    from labelwise.config import load_study
+    from labelwise.study_file import load_study
 
     loaded = load_study(study, set_ or [], data)
     folder = out or Path("out") / loaded.name
@@ -168,7 +171,7 @@ def plan(
     format_: As = Format.table,
 ) -> None:
     """Say what a study will cost, before anything is spent: runs, rounds, labels, images, estimated time."""
-    from labelwise.config import load_study
+    from labelwise.study_file import load_study
 
     loaded = load_study(study, set_ or [], data)
     from labelwise.cli.progress import progress_listener
@@ -249,6 +252,8 @@ def doctor(format_: As = Format.table) -> None:
     print_doctor(format_.value)
 
 
+app.command()(inspect)
+app.command()(embed)
 app.command()(label)
 for _name, _command in exchange.COMMANDS.items():
     app.command(_name)(_command)
@@ -256,6 +261,8 @@ for _name, _command in exchange.COMMANDS.items():
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 bad input (one line says what to do), 130 stopped by Ctrl-C."""
+    read_names_as_utf8()
+    print_any_text()
     try:
         code = app(standalone_mode=False)
         if code == STOPPED:
@@ -270,7 +277,9 @@ def main() -> None:
         typer.echo("Stopped. What was finished is kept: run the same command again to go on.", err=True)
         sys.exit(STOPPED)
     except InputError as error:
-        _stop(" ".join(str(error).split()))
+        _stop(one_line(error))
+    except UnicodeEncodeError as error:  # from libraries that take file names as text only
+        _stop(f"'{printable(error.object)[:500]}' holds what {error.encoding} cannot write; rename the file or folder")
     except BrokenPipeError:  # `labelwise results DIR | head`
         sys.stderr.close()
         sys.exit(0)

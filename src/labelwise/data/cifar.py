@@ -1,43 +1,24 @@
-"""CIFAR-10's official Python files, read without trusting them: pickles, but only of arrays, lists and strings."""
+"""CIFAR-10's official Python files: pickles, read without trusting them (`pickled`)."""
 
 from __future__ import annotations
 
-import io
-import pickle
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwise.arrays import Labels
+from labelwise.data import pickled
 from labelwise.data.dataset import Listing
 from labelwise.errors import InputError
 
+T = TypeVar("T")
 TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
 FILES = (*TRAIN, "test_batch", "batches.meta")
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Loads what the official files hold and refuses every other class or function."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return _reconstruct
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        if module == "_codecs" and name == "encode":
-            return _encode
-        raise pickle.UnpicklingError(f"it refers to {module}.{name}, which CIFAR-10's files never do")
-
-
-def _reconstruct(_kind: type, shape: tuple[int, ...], code: bytes) -> NDArray[Any]:
-    """Stand in for numpy's own: an empty array, which pickle then fills."""
-    return np.ndarray(shape, code.decode() if isinstance(code, bytes) else code)
-
-
-def _encode(text: str, _encoding: str) -> bytes:
-    """Stand in for `codecs.encode`, by which protocol 2 writes bytes."""
-    return text.encode("latin-1")
+MAX_BYTES = 64 * 2**20
+"""A file above this is none of them: they have 30 MiB."""
 
 
 def batches_folder(path: Path) -> Path | None:
@@ -54,31 +35,57 @@ def load(path: Path) -> Listing:
     assert folder is not None
     parts = [_read(folder / name) for name in FILES]
     try:
-        pixels = np.concatenate([_channels_last(part[b"data"]) for part in parts[:-1]])
-        labels = np.concatenate([np.asarray(part[b"labels"], np.int64) for part in parts[:-1]])
-        classes = tuple(name.decode() for name in parts[-1][b"label_names"])
-        tests = len(parts[-2][b"labels"])
-        names = [f.decode() for part in parts[:-1] for f in part[b"filenames"]]
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        classes = tuple(name.decode() for name in _list_of(bytes, parts[-1], b"label_names"))
+        batches = [_batch(part, len(classes)) for part in parts[:-1]]
+    except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{folder}: not CIFAR-10's official files ({error}); fetch them again") from None
-    if not 0 < len(labels) == len(pixels) == len(names) or not 0 <= labels.min() <= labels.max() < len(classes):
-        raise InputError(f"{folder}: not CIFAR-10's official files (labels do not fit the images); fetch them again")
-    test = np.arange(len(labels)) >= len(labels) - tests
+    pixels = np.concatenate([batch.pixels for batch in batches])
+    names = [name for batch in batches for name in batch.names]
+    if not names:
+        raise InputError(f"{folder}: not CIFAR-10's official files (they hold no images); fetch them again")
+    labels = np.concatenate([batch.labels for batch in batches])
+    test = np.arange(len(labels)) >= len(labels) - len(batches[-1].labels)
     return Listing("cifar10 (official files)", classes, labels, names, test, pixels=pixels)
 
 
-def _channels_last(data: NDArray[Any]) -> NDArray[np.uint8]:
-    if data.dtype != np.uint8:
-        raise TypeError(f"images are {data.dtype}, not uint8")
-    return np.ascontiguousarray(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+@dataclass(frozen=True)
+class _Batch:
+    """pixels: (n, 32, 32, 3) uint8; labels: (n,) 0..K-1; names: n of them."""
+
+    pixels: NDArray[np.uint8]
+    labels: Labels
+    names: list[str]
+
+
+def _batch(part: dict[bytes, Any], classes: int) -> _Batch:
+    """Check one file's content. Errors: KeyError, ValueError or TypeError, which say what is wrong."""
+    data, labels = part[b"data"], _list_of(int, part, b"labels")
+    if not isinstance(data, np.ndarray) or data.shape[1:] != (3 * 32 * 32,):
+        raise TypeError("images are no table of 3,072 bytes a row")
+    names = [name.decode() for name in _list_of(bytes, part, b"filenames")]
+    if not len(data) == len(labels) == len(names) or not all(0 <= label < classes for label in labels):
+        raise ValueError("labels do not fit the images")
+    pixels = np.ascontiguousarray(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    return _Batch(pixels, np.array(labels, np.int64), names)
+
+
+def _list_of(kind: type[T], part: dict[bytes, Any], key: bytes) -> list[T]:
+    values = part[key]
+    if type(values) is not list or not all(type(value) is kind for value in values):
+        raise TypeError(f"{key.decode()} is no list of {kind.__name__}")
+    return values
 
 
 def _read(path: Path) -> dict[bytes, Any]:
     try:
-        value = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; all of {', '.join(FILES)} are needed") from None
-    except Exception as error:  # a damaged pickle can raise nearly anything
+        if not path.is_file():
+            raise InputError(f"{path}: missing; all of {', '.join(FILES)} are needed")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise InputError(f"{path}: {size >> 20} MiB, and CIFAR-10's official files have 30; fetch it again")
+        value = pickled.loads(path.read_bytes())
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path}: damaged or not CIFAR-10's official file: {error}; fetch it again") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: not CIFAR-10's official file; fetch it again")

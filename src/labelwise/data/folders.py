@@ -1,8 +1,7 @@
-"""People's own images: a folder with one folder a class, or a CSV of paths and labels."""
+"""People's own images: a folder with one folder a class."""
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 from labelwise.config import Study, digest
 from labelwise.data.dataset import Listing
 from labelwise.data.decode import UnreadableImageError
+from labelwise.data.labels import in_order
 from labelwise.data.layout import Layout, lay_out
 from labelwise.data.scan import Found, linked_out, scan
-from labelwise.errors import InputError, nearest, printable
+from labelwise.errors import InputError, printable
 
 
 def from_folder(root: Path, study: Study) -> Listing:
@@ -83,7 +83,7 @@ def _classes(root: Path, images: Sequence[Found], layout: Layout) -> tuple[tuple
     hollow = [folder for folder in sorted(layout.places.keys() - there) if not _holds_anything(root / folder)]
     filled = {layout.places[folder][0] for folder in layout.places.keys() - set(hollow)}
     empty = sorted({layout.places[folder][0] for folder in hollow} - filled)
-    classes = tuple(sorted(filled))
+    classes = in_order(filled)
     if not classes:
         raise InputError(f"{root}: no class folders; put the images of each class into a folder named after it")
     if len(classes) == 1 and layout.nested:
@@ -122,51 +122,6 @@ def _order(path: str, klass: str, test: bool) -> tuple[bool, str, list[tuple[boo
 
 def _as_found(name: str, image: Found) -> str:
     return f"{name}:missing" if image.problem else f"{name}:{image.bytes}:{image.mtime_ns}:{image.ctime_ns}"
-
-
-def from_csv(path: Path, study: Study) -> Listing:
-    """List the images of a CSV file with a header `path,label[,group]`. Errors: InputError with the line number."""
-    names: dict[str, int] = {}
-    labels, groups = list[str](), list[str]()
-    for line, row in _rows(path):
-        name, label = row["path"], row["label"]
-        if not name or not label:
-            raise InputError(f"{path}, line {line}: path or label is empty; give both or remove the line")
-        name = os.path.relpath(path.parent / name, path.parent)
-        if not (path.parent / name).is_file():
-            raise InputError(f"{path}, line {line}: there is no file {row['path']}; paths are relative to the CSV file")
-        if name in names:
-            raise InputError(f"{path}, line {line}: {name} stands in line {names[name]} too; an image has one label")
-        names[name] = line
-        labels.append(label)
-        groups.append(row.get("group", ""))
-    classes = tuple(sorted(set(labels)))
-    codes = {name: k for k, name in enumerate(classes)}
-    return _listing(path, [str(path.parent / name) for name in names], list(names), classes,
-                    [codes[label] for label in labels], None, groups, ())  # fmt: skip
-
-
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Read a CSV file as (line number, {column: value}), all stripped."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            fields = [name.strip() for name in reader.fieldnames or []]
-            for column in ("path", "label"):
-                if column not in fields:
-                    hint = nearest(column, fields or ["(an empty file)"])
-                    raise InputError(f"{path}: no column '{column}'{hint}; write path,label[,group] in the first line")
-            reader.fieldnames = fields
-            return [
-                (reader.line_num, {key: (value or "").strip() for key, value in row.items() if key is not None})
-                for row in reader
-            ]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 (byte {error.start}); save it as CSV in UTF-8") from None
-    except csv.Error as error:
-        raise InputError(f"{path}: broken CSV: {error}; mend it or save it again") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; give the path of a CSV file") from None
 
 
 def _listing(

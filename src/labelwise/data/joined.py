@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 
 from labelwise.arrays import Indices
 from labelwise.data.dataset import Dataset
+from labelwise.data.labels import finder, plain
+from labelwise.data.meant import finder_of
 from labelwise.errors import InputError
 
 KEYS = ("path", "index")
-"""Columns that say which image a row is of: its name in the data set, or its dataset index."""
+"""Columns that say which image a row is of: its name in the data set (see `meant`), or its dataset index."""
 SUFFIXES = (".csv", ".parquet", ".npz")
 
 
@@ -37,21 +40,29 @@ class Joined:
 
 
 def column_of(path: Path, columns: dict[str, NDArray[Any]], name: str, what: str) -> NDArray[Any]:
-    """Return one of a file's columns. Errors: InputError where there is none."""
-    if name not in columns:
-        has = ", ".join(list(columns)[:20]) or "none"
+    """Return one of a file's columns, whatever spaces or Unicode form its name has. Errors: InputError for none."""
+    names = list(columns)
+    place = finder(names)(name)
+    if place < 0:
+        has = ", ".join(names[:20]) or "none"
         raise InputError(f"{path}: no column {what} '{name}'; it has {has}")
-    return columns[name]
+    return columns[names[place]]
 
 
-def read_columns(name: str) -> tuple[Path, dict[str, NDArray[Any]], str]:
-    """Return a file's path, its columns of one value a row, and what stands for its content. Errors: InputError."""
+def read_columns(name: str, text: Collection[str] = ()) -> tuple[Path, dict[str, NDArray[Any]], str]:
+    """Return a file's path, its columns of one value a row, and what stands for its content. Errors: InputError.
+
+    text: columns that a CSV file holds as text, so that a class 001 does not become 1; `path` is one in any case.
+    """
     path = Path(os.path.expanduser(name))
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: not a file of columns; give one of {', '.join(SUFFIXES)}")
     try:
         key = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        columns = {".csv": _csv, ".parquet": _parquet, ".npz": _npz}[path.suffix.lower()](path)
+        readers: dict[str, Callable[[Path], dict[str, NDArray[Any]]]] = {
+            ".csv": lambda path: _csv(path, text), ".parquet": _parquet, ".npz": _npz,
+        }  # fmt: skip
+        columns = readers[path.suffix.lower()](path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}; check the path") from None
     except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:  # pandas', pyarrow's and NumPy's own
@@ -65,20 +76,23 @@ def read_columns(name: str) -> tuple[Path, dict[str, NDArray[Any]], str]:
     return path, columns, key
 
 
-def read_joined(name: str, dataset: Dataset, skipped: bool) -> Joined:
+def read_joined(name: str, dataset: Dataset, skipped: bool, text: Collection[str] = ()) -> Joined:
     """Read a CSV, Parquet or NumPy file and join its rows to images: by `path`, by `index`, or else in order.
 
     In order: a row an image of the training split, or of the whole data set, as the source has them. skipped:
-    unreadable images may have been left out, so that numbers of rows mean nothing. Every pool image must be there.
+    images may have been left out, so that numbers of rows mean nothing. Every pool image must be there.
     Errors: InputError of one line for rows that are missing, double, or of no image.
     """
-    path, columns, key = read_columns(name)
+    path, columns, key = read_columns(name, text)
     by = next((column for column in KEYS if column in columns), "")
     if by != "path" and skipped:
-        raise InputError(f"{path}: with skip_unreadable, rows are joined by the name of the image: add a column path")
+        raise InputError(
+            f"{path}: where images may be left out (skip_unreadable, columns.minus_one), rows are joined by the name "
+            "of the image: add a column path"
+        )
     rows = len(next(iter(columns.values())))
     if by == "path":
-        indices = by_path(path, columns, dataset.images.names)
+        indices = by_path(path, columns, dataset.images.names, dataset.source)
     elif by == "index":
         indices = _numbers(path, columns["index"], len(dataset.images))
         _refuse_doubles(path, indices, dataset.images.names)
@@ -89,12 +103,15 @@ def read_joined(name: str, dataset: Dataset, skipped: bool) -> Joined:
     return Joined(path, indices, {k: v for k, v in columns.items() if k != by}, key)
 
 
-def by_path(path: Path, columns: dict[str, NDArray[Any]], names: Sequence[str]) -> Indices:
-    """Return the place among `names` of each row's `path`. Errors: InputError for rows of none of them, and doubles."""
-    numbers = {str(image): i for i, image in enumerate(names)}
-    found = [numbers.get(str(value), -1) for value in columns["path"]]
-    _refuse(path, [str(columns["path"][i]) for i, n in enumerate(found) if n < 0], "are of no image of the data")
-    indices = np.array(found, dtype=np.int64)
+def by_path(path: Path, columns: dict[str, NDArray[Any]], names: Sequence[str], source: str) -> Indices:
+    """Return the place among `names` of each row's `path`: see `meant`. source: the folder of the images, if it is one.
+
+    Errors: InputError for rows of none of them, of several, and doubles.
+    """
+    given = [str(value) for value in columns["path"]]
+    meant = finder_of(source, names).find_all(given, str(path))
+    indices = np.array([meant[name].index for name in given], dtype=np.int64)
+    _refuse(path, [given[i] for i in np.flatnonzero(indices < 0)], "are of no image of the data")
     _refuse_doubles(path, indices, names)
     return indices
 
@@ -133,13 +150,18 @@ def _refuse(path: Path, names: Sequence[str], what: str) -> None:
         raise InputError(f"{path}: {len(names):,} {what}: {shown}")
 
 
-def _csv(path: Path) -> dict[str, NDArray[Any]]:
+def _csv(path: Path, text: Collection[str]) -> dict[str, NDArray[Any]]:
     import pandas as pd
 
-    frame = pd.read_csv(path, keep_default_na=False, encoding="utf-8-sig")
-    if not frame.columns.is_unique or any(str(name).strip() == "" for name in frame.columns):
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        header = [plain(name) for name in next(csv.reader(file), [])]
+    if len(set(header)) < len(header) or "" in header:  # pandas would rename the second one
         raise ValueError("a column without a name, or two of one name")
-    return {str(name).strip(): frame[name].to_numpy() for name in frame.columns}
+    wanted = {"path", *map(plain, text)}
+    as_text = {i: str for i, name in enumerate(header) if name in wanted}
+    frame = pd.read_csv(path, keep_default_na=False, encoding="utf-8-sig", header=0, names=range(len(header)),
+                        dtype=as_text, index_col=False)  # fmt: skip
+    return {name: frame[i].to_numpy() for i, name in enumerate(header)}
 
 
 def _parquet(path: Path) -> dict[str, NDArray[Any]]:

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from labelwise.config import Study
-from labelwise.data import cifar, folders, tables
-from labelwise.data.dataset import Dataset, Listing, build
+from labelwise.data import cifar, csv_files, feature_files, features, folders, tables
+from labelwise.data.building import build
+from labelwise.data.dataset import Dataset, Listing
 from labelwise.data.images import Progress
 from labelwise.errors import InputError, nearest, printable
 
@@ -56,11 +57,15 @@ SOURCES: tuple[Source, ...] = (
            lambda data: data.startswith("hub:"), lambda study: tables.from_hub(study.data.removeprefix("hub:"), study)),
     Source("cifar-10-batches-py", "a folder with CIFAR-10's official Python files",
            lambda data: cifar.batches_folder(_folder(data)) is not None, lambda study: cifar.load(_folder(study.data))),
+    Source("features", "an .npz or Parquet file with embeddings (N, D) and labels, without images",
+           lambda data: feature_files.recognises(_folder(data)),
+           lambda study: features.load(_folder(study.data), study)),
     Source("Parquet", "a Parquet file, or a folder of them (train*.parquet, test*.parquet), with an image and a label",
-           lambda data: bool(tables.parquet_files(_folder(data))), lambda study: tables.from_parquet(_folder(study.data), study)),
-    Source("CSV", "a CSV file with the columns path,label[,group]; paths are relative to the file",
+           lambda data: bool(tables.parquet_files(_folder(data))),
+           lambda study: tables.from_parquet(_folder(study.data), study)),
+    Source("CSV", "a CSV file with the columns path,label[,group][,split]; paths are relative to the file",
            lambda data: _folder(data).suffix.lower() == ".csv" and not _folder(data).is_dir(),
-           lambda study: folders.from_csv(_folder(study.data), study)),
+           lambda study: csv_files.from_csv(_folder(study.data), study)),
     Source("folder", "a folder with one folder of images a class, with or without train/ and test/ above them",
            lambda data: _folder(data).is_dir(), lambda study: folders.from_folder(_folder(study.data), study)),
 )  # fmt: skip
@@ -89,9 +94,10 @@ def _open(study: Study, progress: Progress) -> Dataset:
         if source.recognises(study.data):
             if study.split != "auto" and source.name in WITHOUT_NAMES:
                 raise InputError(f"split: {source.name} has a split of its own or none, and no names; leave split out")
-            return build(source.load(study), study, progress)
+            dataset = build(source.load(study), study, progress)
+            return features.with_features(dataset, study, progress) if study.features else dataset
     if _folder(study.data).exists():
-        raise InputError(f"data: {study.data} is no folder, .csv or .parquet file; give one of these")
+        raise InputError(f"data: {study.data} is no folder, .csv, .parquet or .npz file; give one of these")
     if any(mark in study.data for mark in "/\\."):
         raise InputError(f"data: there is no file or folder {study.data}; hub sets are written hub:owner/name")
     names = [source.name for source in SOURCES[:2]]

@@ -22,8 +22,12 @@ def groups_of(groups: Sequence[str] | None, looks: Looks) -> NDArray[np.int64]:
 
     groups: (N,) declared ids, "" for none, or None; looks: (N, LOOK * LOOK) uint8 thumbnails.
     """
-    count = len(looks)
-    links = [near_duplicates(looks)]
+    return groups_by(groups, near_duplicates(looks), len(looks))
+
+
+def groups_by(groups: Sequence[str] | None, alike: Pairs, count: int) -> NDArray[np.int64]:
+    """Return a group id each, (N,): those of one declared group, and of a pair, have the same. alike: pairs of rows."""
+    links = [alike]
     if groups is not None:
         links.append(_declared(np.asarray(groups, dtype=object)))
     first, second = (np.concatenate(side) for side in zip(*links, strict=True))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from labelwise.arrays import Indices, Labels
 from labelwise.config import Row, Study
 from labelwise.data.dataset import Dataset
+from labelwise.data.labels import finder
 from labelwise.errors import InputError, nearest
 from labelwise.seeds import generator
 
@@ -60,10 +61,11 @@ def _minority(dataset: Dataset, study: Study, seed: int, row: Row) -> tuple[int,
             f"draw 1 to {len(dataset.classes) - 1}"
         )
     if isinstance(study.minority, tuple):
-        for name in study.minority:
-            if name not in dataset.classes:
-                raise InputError(f"minority: there is no class '{name}'{nearest(name, dataset.classes)}")
-        return tuple(sorted({dataset.classes.index(name) for name in study.minority}))
+        places = list(map(finder(dataset.classes), study.minority))
+        if -1 in places:
+            name = study.minority[places.index(-1)]
+            raise InputError(f"minority: there is no class '{name}'{nearest(name, dataset.classes)}")
+        return tuple(sorted(set(places)))
     drawn = generator(seed, "minority").choice(len(dataset.classes), size=study.minority, replace=False)
     return tuple(int(k) for k in np.sort(drawn))
 

@@ -5,23 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from labelwise.arrays import Labels
 from labelwise.cache import cache_folder, cannot_write
 from labelwise.config import Study, digest
+from labelwise.data import arrow
 from labelwise.data.dataset import Listing
 from labelwise.data.sides import Chosen, choose, listed, side_of, without_shard
 from labelwise.errors import InputError
 from labelwise.hub import go_offline, require_hub
-
-IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
 
 def parquet_files(path: Path) -> dict[str, list[str]]:
@@ -56,7 +51,7 @@ def from_parquet(path: Path, study: Study) -> Listing:
     The library's copy of the tables, from which images are read by row, lies in the cache.
     """
     named = parquet_files(path)
-    chosen = choose(named, study.split, str(path))
+    chosen = _parts(named, study, str(path))
     sides = {"train": chosen.train, "test": chosen.test}
     files = {side: [file for name in names for file in named[name]] for side, names in sides.items() if names}
     stats = [os.stat(name) for names in files.values() for name in names]
@@ -75,14 +70,24 @@ def from_parquet(path: Path, study: Study) -> Listing:
             raise InputError(f"{path}: cannot be read as Parquet: {_first_line(cause)}; make it again") from None
     unused = {f"files of {name}": len(named[name]) for name in chosen.unused}
     read = Chosen(("train",), ("test",) if chosen.test else (), notes=chosen.notes)
-    listing = _listing(str(path), splits, read, key, path if path.is_dir() else path.parent)
+    listing = arrow.listing(str(path), splits, read, key, path if path.is_dir() else path.parent, study,
+                            by_parts=_by_parts(named, study))  # fmt: skip
     pooled = (f"read as one set: {listed(chosen.train)}",) if len(chosen.train) > 1 and not chosen.notes else ()
     notes = (*listing.notes, *pooled)
     return replace(listing, kind="Parquet", unused={**listing.unused, **unused}, notes=notes)
 
 
+def _parts(names: Collection[str], study: Study, where: str, every: bool = False) -> Chosen:
+    """Return which parts are which side by their names; a single part, or a named column, says it by its rows."""
+    return choose(names, study.split, where, every) if _by_parts(names, study) else Chosen(tuple(names))
+
+
+def _by_parts(names: Collection[str], study: Study) -> bool:
+    return len(names) > 1 and not study.columns.split
+
+
 def _load(files: dict[str, list[str]], folder: Path) -> Any:
-    return _datasets().load_dataset("parquet", data_files=files, cache_dir=str(folder))
+    return arrow.datasets().load_dataset("parquet", data_files=files, cache_dir=str(folder))
 
 
 def from_hub(name: str, study: Study) -> Listing:
@@ -94,13 +99,13 @@ def from_hub(name: str, study: Study) -> Listing:
     if not require_hub(f"the data set {name}", cached=_cached(name), otherwise="name a local copy with --data DIR"):
         go_offline()
     try:
-        splits = _datasets().load_dataset(name)
+        splits = arrow.datasets().load_dataset(name)
     except Exception as error:
         raise InputError(f"hub:{name}: {type(error).__name__}: {_first_line(error)}") from None
-    chosen = choose(splits, study.split, f"hub:{name}", every=not any(map(side_of, splits)))
+    chosen = _parts(splits, study, f"hub:{name}", every=not any(map(side_of, splits)))
     used = [*chosen.train, *chosen.test]
     key = digest(name, *(f"{split}:{splits[split]._fingerprint}" for split in used))
-    listing = _listing(f"hub:{name}", splits, chosen, key, None)
+    listing = arrow.listing(f"hub:{name}", splits, chosen, key, None, study, _by_parts(splits, study))
     unused = {f"images of the split {split}": len(splits[split]) for split in chosen.unused}
     return replace(listing, kind="hub", unused={**listing.unused, **unused})
 
@@ -117,14 +122,6 @@ def _hf_home() -> Path:
     return Path(os.environ.get("HF_HOME") or caches / "huggingface")
 
 
-def _datasets() -> Any:
-    import datasets
-
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what goes wrong is said once, by us
-    return datasets
-
-
 def _cause(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
@@ -133,93 +130,3 @@ def _cause(error: BaseException) -> BaseException:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _listing(source: str, splits: Any, chosen: Chosen, key: str, beside: Path | None) -> Listing:
-    """List the chosen splits; `beside`: the only folder in which paths that stand in for images are looked up."""
-    used = [*chosen.train, *chosen.test]
-    parts = [splits[name] for name in used]
-    datasets = _datasets()
-    image = _column(source, parts[0], IMAGE_COLUMNS, lambda f: isinstance(f, datasets.Image), "an image")
-    label = _column(source, parts[0], LABEL_COLUMNS, lambda f: isinstance(f, datasets.ClassLabel), "a label")
-    for name, part in zip(used[1:], parts[1:], strict=True):
-        if not {image, label} <= set(part.features):
-            raise InputError(f"{source}: the {name} split lacks the column '{image}' or '{label}' of {used[0]}")
-        if part.features[label] != parts[0].features[label]:
-            raise InputError(f"{source}: classes differ between train and test; give both the same names, in order")
-    classes, labels = _classes(source, parts[0].features[label], [v for part in parts for v in _values(part, label)])
-    grouped = all("group" in part.features for part in parts)
-    return Listing(
-        source, classes, labels,
-        names=[f"{name} {i}" for name, part in zip(used, parts, strict=True) for i in range(len(part))],
-        test=np.repeat([name in chosen.test for name in used], [len(part) for part in parts]) if chosen.test else None,
-        groups=["" if g is None else str(g) for part in parts for g in _values(part, "group")] if grouped else None,
-        blob=_reader(source, parts, image, beside), key=key,
-        notes=chosen.notes,
-    )  # fmt: skip
-
-
-def _values(part: Any, column: str) -> list[Any]:
-    values: list[Any] = part.data.column(column).to_pylist()
-    return values
-
-
-def _column(source: str, part: Any, names: tuple[str, ...], fits: Callable[[Any], bool], what: str) -> str:
-    """Return the column of the right type, or else name; of several, the one that is named first in `names`."""
-    candidates = [name for name, feature in part.features.items() if fits(feature)]
-    candidates = candidates or [name for name in part.features if name in names]
-    if not candidates:
-        raise InputError(
-            f"{source}: no column with {what} (looked for {', '.join(names)}); it has {', '.join(part.features)}"
-        )
-    chosen: str = min(candidates, key=lambda name: (*names, name).index(name))
-    return chosen
-
-
-def _classes(source: str, feature: Any, raw: list[Any]) -> tuple[tuple[str, ...], Labels]:
-    """Return the declared class names and (N,) labels; plain text or number columns declare their distinct values."""
-    missing = sum(value is None or value in ("", -1) for value in raw)
-    if missing:
-        raise InputError(f"{source}: {missing} of {len(raw)} images have no label; remove them or give them one")
-    names = tuple(getattr(feature, "names", None) or ())
-    if names:
-        labels = np.asarray(raw, dtype=np.int64)
-        if len(labels) and not 0 <= labels.min() <= labels.max() < len(names):
-            raise InputError(f"{source}: labels from {labels.min()} to {labels.max()} for {len(names)} class names")
-        return names, labels
-    if not all(isinstance(value, str | int) for value in raw):
-        raise InputError(f"{source}: labels are {feature}; they must be text or whole numbers, one an image")
-    values = sorted(set(raw))
-    codes = {value: k for k, value in enumerate(values)}
-    return tuple(str(value) for value in values), np.array([codes[value] for value in raw], dtype=np.int64)
-
-
-def _reader(source: str, parts: list[Any], image: str, beside: Path | None) -> Callable[[int], bytes]:
-    import pyarrow as pa
-
-    columns = [part.data.column(image) for part in parts]
-    starts = np.cumsum([0, *map(len, columns)])
-    kind = columns[0].type
-    if not (pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-            or pa.types.is_string(kind)):  # fmt: skip
-        raise InputError(f"{source}: the column '{image}' holds {kind}; it must hold encoded images (JPEG, PNG, ...)")
-
-    def blob(index: int) -> bytes:
-        part = int(np.searchsorted(starts, index, side="right")) - 1
-        value: Any = columns[part][index - int(starts[part])].as_py()
-        path = value
-        if isinstance(value, dict):
-            value, path = value.get("bytes"), value.get("path")
-        if isinstance(value, bytes):
-            return value
-        return _beside(path, beside) if path else b""
-
-    return blob
-
-
-def _beside(name: str, folder: Path | None) -> bytes:
-    """Read an image that a table only names; of a file from elsewhere, only what lies in its own folder."""
-    path = Path(name) if folder is None else folder / name
-    if folder is not None and not path.resolve().is_relative_to(folder.resolve()):
-        raise OSError(f"the table names {name}, which is not in its folder")
-    return path.read_bytes()

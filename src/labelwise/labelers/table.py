@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from labelwise.arrays import Floats
 from labelwise.data.dataset import Dataset
-from labelwise.data.joined import Joined, read_columns, read_joined
+from labelwise.data.joined import Joined, column_of, read_columns, read_joined
+from labelwise.data.labels import codes_of, finder, numbered
 from labelwise.errors import InputError, nearest
 from labelwise.labelers import Labeler, Oracle
 from labelwise.labelers.annotators import Annotators, of_people, with_confusion, with_errors
@@ -52,7 +53,7 @@ def _confusion(labeling: Labeling, dataset: Dataset, seed: int, _: bool) -> Labe
 
 
 def _file(labeling: Labeling, dataset: Dataset, seed: int, skipped: bool) -> Labeler:
-    joined = read_joined(labeling.path, dataset, skipped)
+    joined = read_joined(labeling.path, dataset, skipped, text=labeling.columns)
     columns = np.stack([_classes(joined, name, dataset.classes) for name in labeling.columns])
     labels = np.full(len(dataset.images), -1)
     order = np.argsort(joined.indices)  # the order of a file's rows must not change the draws
@@ -107,19 +108,18 @@ def labeler_key(labeling: Labeling) -> str:
 
 
 def _classes(joined: Joined, name: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return a column's answers as classes (n,): class names, or numbers 0..K-1."""
+    """Return a column's answers as classes (n,): class names, or numbers 0..K-1 where no class is named by a number."""
     values = joined.values(name, "of labels")
-    if values.dtype.kind in "iu":
-        wrong = (values < 0) | (values.astype(np.int64) >= len(classes))
-        codes = np.where(wrong, -1, values.astype(np.int64))
-    else:
-        known = {text: k for k, text in enumerate(classes)}
-        codes = np.array([known.get(str(value), -1) for value in values], dtype=np.int64)
+    codes = codes_of(values, classes)
     if (codes < 0).any():
         bad = [str(value) for value in values[codes < 0]]
+        give = (
+            f"a number means the class of that name ({', '.join(classes[:4])}, ...), and no place in their order"
+            if numbered(classes) else f"give class names or whole numbers from 0 to {len(classes) - 1}"
+        )  # fmt: skip
         raise InputError(
             f"{joined.path}: {len(bad):,} values of the column '{name}' are no class: {', '.join(map(repr, bad[:3]))}; "
-            f"give class names or whole numbers from 0 to {len(classes) - 1}"
+            f"{give}"
         )
     return codes
 
@@ -128,13 +128,12 @@ def _matrix(labeling: Labeling, classes: tuple[str, ...]) -> Floats:
     """Return the (K, K) matrix, rows summing to 1. Errors: InputError for another shape or values."""
     where = labeling.path or "labeler.matrix"
     if labeling.path:
-        path, columns, _ = read_columns(labeling.path)
-        if missing := [name for name in classes if name not in columns]:
-            raise InputError(f"{path}: no column for the class '{missing[0]}'; give a column an answer, named after it")
+        path, columns, _ = read_columns(labeling.path, ("class", "true"))
+        answers = [column_of(path, columns, name, "of answers for the class") for name in classes]
         named = next((columns[name] for name in ("class", "true") if name in columns and name not in classes), None)
-        if named is not None and [str(name) for name in named] != list(classes):
+        if named is not None and list(map(finder(classes), map(str, named))) != list(range(len(classes))):
             raise InputError(f"{path}: its rows are not the classes in their order: {', '.join(classes)}")
-        rows = [list(row) for row in zip(*(columns[name] for name in classes), strict=True)]
+        rows = [list(row) for row in zip(*answers, strict=True)]
     else:
         rows = [list(row) for row in labeling.matrix]
     if len(rows) != len(classes) or any(len(row) != len(classes) for row in rows):

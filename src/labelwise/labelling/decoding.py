@@ -38,9 +38,9 @@ class Decoder:
             self.pool = ProcessPool(max_workers=processes, initializer=_limit, context=context)
             self.pool.schedule(_ready)  # starts them: the first image does not wait for that
 
-    def view(self, root: Path, path: str, side: int) -> bytes:
-        """Return a JPEG of an image without its metadata. Errors: UnreadableImageError."""
-        return bytes(self._result(self.pool.schedule(_view, args=(root, path, side), timeout=SECONDS)))
+    def view(self, root: Path, path: str, side: int, bits: int = 0) -> bytes:
+        """Return a JPEG of an image without its metadata. bits: see `decode`. Errors: UnreadableImageError."""
+        return bytes(self._result(self.pool.schedule(_view, args=(root, path, side, bits), timeout=SECONDS)))
 
     def inspections(self, root: Path, paths: list[str]) -> list[ImageInfo | str]:
         """Return what each image is, or why it cannot be read, in order."""
@@ -100,8 +100,8 @@ def _inspect(root: Path, path: str) -> ImageInfo:
     return inspect(read_inside(root, path), MAX_PIXELS, keep=0)
 
 
-def _view(root: Path, path: str, side: int) -> bytes:
-    image = decode(read_inside(root, path), MAX_PIXELS)
+def _view(root: Path, path: str, side: int, bits: int) -> bytes:
+    image = decode(read_inside(root, path), MAX_PIXELS, bits)
     image.thumbnail((side, side))
     image.info.clear()  # Pillow would write a comment and a profile of the old file into the new one
     buffer = io.BytesIO()

@@ -236,9 +236,8 @@ class Desk:
                 settings = self.project.settings
                 root, cache = self.project.images, self.project.cache
                 looks = self.project.store.looks()
-                self.preparer.give(
-                    Work(root, cache, self.images, looks, settings.backbone, settings.weights, settings.device)
-                )
+                model = (settings.backbone, settings.weights, settings.device)
+                self.preparer.give(Work(root, cache, self.images, looks, *model, settings.bits, settings.resize))
 
     def rescan(self) -> tuple[int, int]:
         """Take in what was added to the folder, note what is gone; return how many of each."""
@@ -271,7 +270,10 @@ class Desk:
         with self.lock:
             board = Board(len(self.images), self.board.uuids.values())
             test = list(self.plan.test)
-            return Snapshot(self.project.images, list(self.images), board, test, self.probs, self.columns, self.model)
+            return Snapshot(
+                self.project.images, list(self.images), board, test, self.probs, self.columns, self.model,
+                self.project.settings.bits,
+            )  # fmt: skip
 
     def _hear(self, kind: str, content: Any) -> None:
         """Take a report of a process."""
@@ -284,6 +286,7 @@ class Desk:
                 "work": self._worked, "read": self._read, "embedded": self._embedded,
                 "picked": self._picked, "judged": self._judged, "suggested": self._suggested,
                 "problem": self._failed, "done": lambda _: self._train(),
+                "depth": lambda bits: self.project.set(bits=bits),
             }  # fmt: skip
             try:
                 hear[kind](content)

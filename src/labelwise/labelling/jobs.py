@@ -106,4 +106,5 @@ def ask(project: Project, board: Board, images: Sequence[Image]) -> Ask:
     """Return the question to a zero-shot model for the first suggestions."""
     names = tuple(board.names[klass] for klass in board.classes)
     settings = project.settings
-    return Ask(project.images, list(images), names, tuple(board.classes), settings.suggest, settings.device)
+    model = (settings.suggest, settings.device, settings.bits, settings.resize)
+    return Ask(project.images, list(images), names, tuple(board.classes), *model)

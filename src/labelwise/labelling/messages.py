@@ -23,7 +23,10 @@ class Advice:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be prepared. looks: ids, thumbnails and content hashes of images that were read before."""
+    """What is to be prepared. looks: ids, thumbnails and content hashes of images that were read before; bits, resize:
+
+    see Settings.
+    """
 
     root: Path
     cache: Path
@@ -32,6 +35,8 @@ class Work:
     backbone: str
     weights: str
     device: str
+    bits: int = 0
+    resize: str = "crop"
 
 
 @dataclass(frozen=True)
@@ -113,3 +118,5 @@ class Ask:
     columns: tuple[int, ...]
     model: str
     device: str
+    bits: int = 0
+    resize: str = "crop"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from labelwise.errors import InputError, nearest
+from labelwise.errors import InputError
 from labelwise.zero_shot.weights import HINT
 
 WORDS = (
@@ -21,15 +21,10 @@ WORDS = (
 
 def check_strategy(name: str) -> None:
     """Refuse what cannot pick images for people to label. Errors: InputError."""
-    from labelwise.strategies import BASELINE, STRATEGIES  # late: it loads scikit-learn
+    from labelwise.strategies import check_picks  # late: it loads scikit-learn
 
-    if name == BASELINE:
-        these = ", ".join(STRATEGIES)
-        raise InputError(
-            f"--strategy: '{name}' is for studies alone: it reads hidden labels; for labelling give {these}"
-        )
-    if name not in STRATEGIES:
-        raise InputError(f"--strategy: '{name}' is not a strategy{nearest(name, STRATEGIES)}")
+    if problem := check_picks(name):
+        raise InputError(f"--strategy: {problem}")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from labelwise.data.decode import ImageInfo, UnreadableImageError
+from labelwise.data.depth import depth_of, problem
 from labelwise.data.images import SMALL, ImageSet
 from labelwise.data.splits import groups_of
 from labelwise.labelling.decoding import MAX_PIXELS, Decoder
@@ -35,11 +36,11 @@ Say = Callable[[str, Any], None]
 
 
 def prepare(work: Work, say: Say) -> None:
-    """Read, group and embed. Says: work (what, done, total); read (changes of images); groups (id -> group);
+    """Read, group and embed. Says: work (what, done, total); depth (bits, where they are found); read (changes of
 
-    embedded (file, rows, D): the first `rows` images have their embedding in the file.
+    images); groups (id -> group); embedded (file, rows, D): the first `rows` images have their embedding in the file.
     """
-    images, known = _read_all(work, say)
+    work, known = _read_all(work, say)
     if known:
         say("work", ("finding near-duplicates", 0, 1))
         order = sorted(known)
@@ -48,37 +49,56 @@ def prepare(work: Work, say: Say) -> None:
         first = {int(g): i for i, g in reversed(list(zip(order, groups.tolist(), strict=True)))}
         say("groups", {i: first[g] for i, g in zip(order, groups.tolist(), strict=True)})
         say("work", ("finding near-duplicates", 1, 1))
-    _embed(replace(work, images=images), say)
+    _embed(work, say)
 
 
-def _read_all(work: Work, say: Say) -> tuple[list[Image], dict[int, tuple[bytes, str]]]:
-    """Read the images that are new, in their order; return all images, and thumbnail and content hash by id."""
+def _read_all(work: Work, say: Say) -> tuple[Work, dict[int, tuple[bytes, str]]]:
+    """Read the images that are new, in their order; return the work with what is known now, and thumbnail and content
+
+    hash by id. The first images of more than 8 bits wait for the others: all of them tell the depth.
+    """
     new = [image for image in work.images if image.status == "new"]
     images = list(work.images)
     known = {i: (look, sha) for i, look, sha in zip(*work.looks, strict=True)}
+    waiting: list[tuple[Image, ImageInfo]] = []
     decoder = Decoder(cores()) if new else None
-    for start in range(0, len(new), CHUNK):
-        part = new[start : start + CHUNK]
-        assert decoder is not None
-        found = decoder.inspections(work.root, [image.path for image in part])
-        changes = [_change(image, info) for image, info in zip(part, found, strict=True)]
+
+    def take(changes: list[dict[str, Any]]) -> None:
         for c in changes:
             images[c["id"] - 1] = replace(images[c["id"] - 1], **{k: v for k, v in c.items() if k != "look"})
             if c["status"] == "ok":
                 known[c["id"]] = (c["look"], c["sha256"])
         say("read", changes)
+
+    for start in range(0, len(new), CHUNK):
+        part = new[start : start + CHUNK]
+        assert decoder is not None
+        found = decoder.inspections(work.root, [image.path for image in part])
+        changes = []
+        for image, info in zip(part, found, strict=True):
+            if not work.bits and isinstance(info, ImageInfo) and info.peak:
+                waiting.append((image, info))
+            else:
+                changes.append(_change(image, info, work.bits))
+        take(changes)
         say("work", ("reading images", min(start + CHUNK, len(new)), len(new)))
     if decoder is not None:
         decoder.close()
-    return images, known
+    if waiting:
+        work = replace(work, bits=depth_of(max(info.peak for _, info in waiting)))
+        say("depth", work.bits)
+        take([_change(image, info, work.bits) for image, info in waiting])
+    return replace(work, images=images), known
 
 
-def _change(image: Image, found: ImageInfo | str) -> dict[str, Any]:
+def _change(image: Image, found: ImageInfo | str, bits: int) -> dict[str, Any]:
     """Return what to record of an image that was read."""
     change: dict[str, Any] = {
         "id": image.id, "status": "unreadable", "reason": "", "sha256": image.sha256, "width": 0, "height": 0,
         "look": None, "bytes": image.bytes, "mtime_ns": image.mtime_ns,
     }  # fmt: skip
+    if isinstance(found, ImageInfo) and (why := problem(found.peak, bits, found.upper_only)):
+        found = why
     if isinstance(found, str):
         return {**change, "reason": found}
     if image.sha256 and found.sha256.hex() != image.sha256:
@@ -115,8 +135,8 @@ def _embed(work: Work, say: Say) -> None:
         )
     )
     small = _all_small(work)
-    images = image_set(work.root, work.images, small)
-    folder = embeddings_folder(work.cache, backbone, small)
+    images = replace(image_set(work.root, work.images, small), bits=work.bits, resize=work.resize)
+    folder = embeddings_folder(work.cache, backbone, small, images.way)
     folder.mkdir(parents=True, exist_ok=True)
     path = str(folder / "values.f16")
 
@@ -130,12 +150,15 @@ def _embed(work: Work, say: Say) -> None:
     say("embedded", (path, len(images), backbone.features))
 
 
-def embeddings_folder(cache: Path, backbone: Backbone, small: bool) -> Path:
-    """Return where a project keeps the embeddings of its images; other weights or another device have another place."""
+def embeddings_folder(cache: Path, backbone: Backbone, small: bool, how: str) -> Path:
+    """Return where a project keeps the embeddings of its images; other weights or another device have another place.
+
+    how: an image set's `way`.
+    """
     from labelwise.config import digest
     from labelwise.models.embeddings import LAYOUT
 
-    return cache / f"embeddings-{digest(LAYOUT, backbone.fingerprint, str(small), backbone.device.type)}"
+    return cache / f"embeddings-{digest(LAYOUT, backbone.fingerprint, str(small), how, backbone.device.type)}"
 
 
 def image_set(root: Path, images: Sequence[Image], small: bool) -> ImageSet:

@@ -44,8 +44,9 @@ class Settings:
     """What a project was asked to do. budget: labels, the test slice's included; slice: images in it, for good;
 
     given: the budget that the command line gave last, 0 for none; overlap: people an image; suggest: a zero-shot model
-    (clip or file:PATH) for the first suggestions, or ""; id: tells projects apart in a browser's storage; port: where
-    the page was served last.
+    (clip or file:PATH) for the first suggestions, or ""; resize: how images become squares for the model (crop, pad,
+    stretch); bits: by which pixels of more than 8 bits are scaled, fixed when the first of them were read, 0 for none;
+    id: tells projects apart in a browser's storage; port: where the page was served last.
     """
 
     budget: int = 200
@@ -58,6 +59,8 @@ class Settings:
     weights: str = "wheel"
     device: str = "auto"
     suggest: str = ""
+    resize: str = "crop"
+    bits: int = 0
     id: str = ""
     port: int = 0
     options: dict[str, Any] = field(default_factory=dict)
@@ -102,7 +105,11 @@ class Project:
         images = self.store.images()
         board = Board(len(images), self.store.events())
         return Snapshot(
-            self.images, images, board, random_slice(board, [i.status for i in images], self.settings.slice)
+            self.images,
+            images,
+            board,
+            random_slice(board, [i.status for i in images], self.settings.slice),
+            bits=self.settings.bits,
         )
 
 
@@ -194,7 +201,7 @@ def _check_new(classes: Sequence[str], seen: Scan, images: Path, suggest: str) -
     if not seen.images:
         raise InputError(f"{images} holds no images (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM), nor do its folders")
     if suggest.startswith("file:"):
-        check_paths(suggest.removeprefix("file:"), [image.path for image in seen.images])
+        check_paths(suggest.removeprefix("file:"), [image.path for image in seen.images], str(images))
 
 
 def _reopen(project: Project, folder: str, changes: dict[str, Any]) -> None:
@@ -204,7 +211,7 @@ def _reopen(project: Project, folder: str, changes: dict[str, Any]) -> None:
             raise InputError(f"{where} has the project of {folder}; choose another {option} for {project.images}")
         project.store.set_folder(str(project.images))  # the images were moved
     now = asdict(project.settings)
-    for name in ("seed", "backbone", "weights"):
+    for name in ("seed", "backbone", "weights", "resize"):
         if name in changes and changes[name] != now[name]:
             raise InputError(f"--{name}: the project was made with {now[name]}, and that cannot change")
     budget = changes.get("budget", now["given"])

@@ -19,7 +19,7 @@ class Snapshot:
     """folder: of the images; images: all, by id; board: classes and answers; test: ids of the test slice;
 
     probs: (N, K) float32 of the last model by image id - 1, columns in the order of `columns` (class ids), NaN where it
-    said nothing, or None; model: what it is called.
+    said nothing, or None; model: what it is called; bits: see Settings.
     """
 
     folder: Path
@@ -29,6 +29,7 @@ class Snapshot:
     probs: NDArray[np.float32] | None = None
     columns: tuple[int, ...] = ()
     model: str = ""
+    bits: int = 0
 
     @property
     def classes(self) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from labelwise.errors import printable
 from labelwise.labelling.agreement import agreement, consistency
 from labelwise.labelling.board import Board
 from labelwise.labelling.desk import BUYING, Desk
@@ -43,7 +44,7 @@ def state(desk: Desk, annotator: str) -> dict[str, Any]:
         people = Counter(e.annotator for e in board.kept() if e.kind == "label")
         return {
             "project": {
-                "id": settings.id, "name": desk.project.images.name, "images": int(plan.usable.sum()),
+                "id": settings.id, "name": printable(desk.project.images.name), "images": int(plan.usable.sum()),
                 "budget": settings.budget,
                 "unreadable": sum(image.status == "unreadable" for image in desk.images), "overlap": settings.overlap,
                 "strategy": settings.strategy, "backbone": settings.backbone, "not_used": desk.project.not_used,

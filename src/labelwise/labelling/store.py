@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 import sqlalchemy as sa
 
@@ -65,6 +67,9 @@ ROUNDS = sa.Table(
     sa.Column("result", sa.Text, nullable=False),  # JSON: see training.Trained
 )  # fmt: skip
 
+FILE = "file://"
+"""Begins a folder's address where its path is no text."""
+
 
 @dataclass(frozen=True)
 class Image:
@@ -103,7 +108,7 @@ class ProjectStore:
         """Make the tables and the project's own row."""
         with self.transaction() as connection:
             META.create_all(connection)
-            row = {"folder": folder, "version": version, "settings": json.dumps(settings), "created": now()}
+            row = {"folder": _as_text(folder), "version": version, "settings": json.dumps(settings), "created": now()}
             connection.execute(PROJECT.insert().values(schema=SCHEMA, **row))
 
     def project(self) -> dict[str, Any]:
@@ -112,7 +117,7 @@ class ProjectStore:
             row = connection.execute(sa.text("SELECT * FROM project")).mappings().one()
         if row["schema"] != SCHEMA:
             raise InputError(f"{self.name} was made by another version of labelwise ({row['version']}); use that one")
-        return {**row, "settings": json.loads(row["settings"])}
+        return {**row, "folder": _as_path(row["folder"]), "settings": json.loads(row["settings"])}
 
     def set_settings(self, settings: dict[str, Any]) -> None:
         """Record settings that changed, such as a larger budget."""
@@ -122,7 +127,7 @@ class ProjectStore:
     def set_folder(self, folder: str) -> None:
         """Record where the images are now, after they were moved."""
         with self.transaction() as connection:
-            connection.execute(PROJECT.update().values(folder=folder))
+            connection.execute(PROJECT.update().values(folder=_as_text(folder)))
 
     def images(self) -> list[Image]:
         """Return all images by id."""
@@ -201,3 +206,17 @@ def _server(url: str) -> sa.Engine:
         raise InputError("--db: not an address of a database; give postgresql+psycopg://USER@HOST/DATABASE") from None
     except ModuleNotFoundError:
         raise InputError("--db: the driver is missing; install it: pip install 'labelwise[postgresql]'") from None
+
+
+def _as_text(folder: str) -> str:
+    """Return a folder's path as databases take it: as it is, or as a file: address where its name is no UTF-8."""
+    try:
+        folder.encode()
+    except UnicodeEncodeError:
+        return FILE + quote(os.fsencode(folder))
+    return folder
+
+
+def _as_path(text: str) -> str:
+    """Undo `_as_text`; a path itself is absolute, and never begins so."""
+    return os.fsdecode(unquote_to_bytes(text.removeprefix(FILE))) if text.startswith(FILE) else text

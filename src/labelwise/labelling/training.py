@@ -161,7 +161,7 @@ def _state(job: Job) -> State:
 def suggested(ask: Ask) -> tuple[tuple[int, ...], NDArray[np.float32]]:
     """Return a zero-shot model's class probabilities (N, K), NaN for unreadable images. Errors: InputError."""
     readable = np.array([i for i, image in enumerate(ask.images) if image.status == "ok"], np.int64)
-    images = image_set(ask.root, ask.images, small=False)
+    images = replace(image_set(ask.root, ask.images, small=False), bits=ask.bits, resize=ask.resize)
     content = hashlib.sha256("".join(image.sha256 for image in ask.images).encode()).hexdigest()[:16]
     nothing = np.zeros(len(images), np.int64)
     dataset = Dataset(

@@ -75,9 +75,7 @@ def load_backbone(learner: Learner, seed: int = 0) -> Backbone:
     device = pick_device(learner.device)
     name = TIMM_NAMES.get(learner.backbone, learner.backbone)
     if not timm.is_model(name.split(".")[0]):
-        raise InputError(
-            f"learner.backbone: timm has no model '{learner.backbone}'{nearest(name, [*timm.list_models(), LITE0])}"
-        )
+        raise _unknown(learner, name)
     with CREATION, torch.random.fork_rng(devices=[]):  # timm's initial weights use torch's global generator
         torch.manual_seed(seed)
         module = _create(name, learner)
@@ -96,6 +94,24 @@ def load_backbone(learner: Learner, seed: int = 0) -> Backbone:
         fingerprint.hexdigest()[:16], width, size, fixed,
         float(config["crop_pct"]), tuple(config["mean"]), tuple(config["std"]), device,
     )  # fmt: skip
+
+
+def input_of(learner: Learner) -> tuple[int, float]:
+    """Return a backbone's (side in pixels, crop) without its weights. Errors: InputError for an unknown name."""
+    import timm
+
+    name = TIMM_NAMES.get(learner.backbone, learner.backbone)
+    if not timm.is_model(name.split(".")[0]):
+        raise _unknown(learner, name)
+    config = timm.data.resolve_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
+    return int(config["input_size"][1]), float(config["crop_pct"])
+
+
+def _unknown(learner: Learner, name: str) -> InputError:
+    import timm
+
+    near = nearest(name, [*timm.list_models(), LITE0])
+    return InputError(f"learner.backbone: timm has no model '{learner.backbone}'{near}")
 
 
 def _create(name: str, learner: Learner, pretrained: bool = False) -> Any:

@@ -116,7 +116,7 @@ def _done(mark: Path, path: Path, row_bytes: int) -> tuple[int, float]:
 
 def _folder(images: ImageSet, backbone: Backbone) -> Path:
     """Return the cache entry: the same images, weights, preprocessing and kind of device have the same one."""
-    parts = (images.fingerprint, str(len(images)), backbone.fingerprint, str(input_size(images, backbone)))
+    parts = (images.fingerprint, str(len(images)), backbone.fingerprint, str(input_size(images, backbone)), images.way)
     return cache_folder() / "embeddings" / digest(LAYOUT, *parts, backbone.device.type)
 
 

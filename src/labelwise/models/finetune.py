@@ -50,7 +50,7 @@ class FineTune:
     """The learner. pixels: (N, H, W, 3) uint8, mapped; kept: the same in a GPU's memory, where they fit.
 
     model: takes the weights of fits that train alone, in turn, rewritten for speed. sharing: how fits share a GPU;
-    scorer: what scores there for all fits.
+    scorer: what scores there for all fits; own: (N, D) people's own embeddings, in the place of the backbone's.
     """
 
     images: ImageSet
@@ -66,6 +66,7 @@ class FineTune:
     frozen_embeddings: bool = False
     sharing: Sharing = ALONE
     scorer: Scorer | None = None
+    own: Floats | None = None
 
     @property
     def side_by_side(self) -> int:
@@ -74,6 +75,8 @@ class FineTune:
 
     def pretrained(self, progress: Progress) -> tuple[Floats, Preparation]:
         """Return the embeddings that a probe with this backbone stands on, of images upsampled to 128 pixels."""
+        if self.own is not None:
+            return self.own, Preparation()
         found = embed_dataset(self.images, self.backbone, progress)
         return found.values, Preparation(found.seconds, 0.0, len(self.images))
 
@@ -190,13 +193,24 @@ def build(dataset: Dataset, study: Study, progress: Progress) -> FineTune:
         sharing = share(model, source, recipe, example)
         scorer = Scorer(model, source) if device.type == "cuda" else None
     used = _used(backbone, recipe, pixels, sharing)
-    settings = canonical(recipe.model_dump(mode="json", exclude={"penalty"}))  # which is a probe's
+    settings = canonical(recipe.model_dump(mode="json", exclude={"penalty", "estimator", "options"}))  # of others
     made_with = [f"{name} {version(name)}" for name in ("torch", "timm")]
     made_with += [used[name] for name in ("precision", "card", "fits") if name in used]
     key = digest("finetune", PROTOCOL, dataset.fingerprint, backbone.fingerprint, str(device), settings,
                  str(pixels.shape), *made_with)  # fmt: skip
     return FineTune(
-        dataset.images, pixels, classes, backbone, recipe, model, key, used, kept, sharing=sharing, scorer=scorer
+        dataset.images,
+        pixels,
+        classes,
+        backbone,
+        recipe,
+        model,
+        key,
+        used,
+        kept,
+        sharing=sharing,
+        scorer=scorer,
+        own=dataset.features,
     )
 
 

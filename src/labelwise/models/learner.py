@@ -152,8 +152,12 @@ class Calibration:
 
 @dataclass(frozen=True)
 class LearnerInfo:
-    """One row of LEARNERS. module: has `build` and `calibrate` and is imported only when it is used."""
+    """One row of LEARNERS. module: has `build` and `calibrate` and is imported only when it is used; where keys of
+    `learner` are its own, `check(learner)` too. images: whether it looks at images, which data of features lack.
+    """
 
     name: str
     summary: str
     module: str
+    images: bool = False
+    keys: tuple[str, ...] = ()

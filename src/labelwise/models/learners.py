@@ -12,33 +12,54 @@ from labelwise.errors import InputError, nearest
 from labelwise.models.learner import Calibration, Learner, LearnerInfo
 
 LEARNERS: tuple[LearnerInfo, ...] = (
-    LearnerInfo("finetune", "a backbone fine-tuned from its pretrained weights", "labelwise.models.finetune"),
+    LearnerInfo("finetune", "a backbone fine-tuned from its pretrained weights",
+                "labelwise.models.finetune", images=True),
     LearnerInfo("probe", "multinomial logistic regression on frozen embeddings", "labelwise.models.probe"),
-)
+    LearnerInfo("sklearn", "any scikit-learn classifier on frozen embeddings, by import path",
+                "labelwise.models.estimator", keys=("estimator", "options")),
+)  # fmt: skip
 
 
 def check_learner(study: Study) -> None:
-    """Raise InputError if the study's kind of learner does not exist."""
+    """Raise InputError if the study's kind of learner does not exist, or has no such keys."""
     names = [info.name for info in LEARNERS]
     if study.learner.kind not in names:
         raise InputError(
             f"learner.kind: '{study.learner.kind}' is not available{nearest(study.learner.kind, names)} "
             "(--set learner.kind=probe --set learner.backbone=efficientnet_lite0 runs anywhere)"
         )
+    info = _info(study)
+    for key in ("estimator", "options"):
+        if getattr(study.learner, key) and key not in info.keys:
+            raise InputError(f"learner.{key}: {info.name} takes none; it is of kind sklearn")
+    if info.keys:
+        import_module(info.module).check(study.learner)
 
 
 def build_learner(dataset: Dataset, study: Study, progress: Progress) -> Learner:
     """Build the study's learner on a data set. Errors: InputError, also for weights that cannot be had."""
-    learner: Learner = _module(study).build(dataset, study, progress)
+    learner: Learner = _module(study, dataset).build(dataset, study, progress)
     return learner
 
 
 def calibrate(dataset: Dataset, study: Study) -> Calibration:
     """Measure in a few seconds how fast the study's learner is on this machine. Errors: as build_learner."""
-    measured: Calibration = _module(study).calibrate(dataset, study)
+    measured: Calibration = _module(study, dataset).calibrate(dataset, study)
     return measured
 
 
-def _module(study: Study) -> Any:
+def _module(study: Study, dataset: Dataset) -> Any:
+    """Return the module of the study's learner. Errors: InputError where it needs images, and the data have none."""
     check_learner(study)
-    return import_module(next(info.module for info in LEARNERS if info.name == study.learner.kind))
+    info = _info(study)
+    if info.images and not dataset.images.there:
+        able = " or ".join(info.name for info in LEARNERS if not info.images)
+        raise InputError(
+            f"learner.kind: {info.name} trains on images, and {dataset.source} holds features without images; "
+            f"use {able} (--set learner.kind=probe)"
+        )
+    return import_module(info.module)
+
+
+def _info(study: Study) -> LearnerInfo:
+    return next(info for info in LEARNERS if info.name == study.learner.kind)

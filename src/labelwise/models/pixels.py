@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from labelwise.cache import cache_folder, cached, passed_on
 from labelwise.config import digest
 from labelwise.data.images import ImageSet, Progress
+from labelwise.data.squares import corner, inside
 from labelwise.models.backbone import Backbone
 
 LAYOUT = "1"
@@ -33,13 +34,14 @@ def training_size(images: ImageSet, backbone: Backbone, size: int | None) -> int
 def training_pixels(
     images: ImageSet, backbone: Backbone, size: int | None, progress: Progress
 ) -> NDArray[np.uint8]:  # fmt: skip
-    """Return (N, H, W, 3) uint8 of the whole data set, the images' own or resized and centre-cropped to `size`."""
+    """Return (N, H, W, 3) uint8 of the whole data set, the images' own or made squares of `size` (see `squares`)."""
     side = training_size(images, backbone, size)
     if side is None:
         assert images.pixels is not None
         return images.pixels
     crop = 1.0 if images.small else backbone.crop
-    folder = cache_folder() / "pixels" / digest(LAYOUT, images.fingerprint, str(len(images)), str(side), str(crop))
+    parts = (images.fingerprint, images.way, str(len(images)), str(side), str(crop))
+    folder = cache_folder() / "pixels" / digest(LAYOUT, *parts)
 
     def build(target: Path) -> None:
         # appended, never mapped for writing: on a full disk a mapped file kills Python
@@ -69,7 +71,7 @@ def on_device(pixels: NDArray[np.uint8], device: torch.device) -> torch.Tensor |
 def squares(
     images: ImageSet, indices: NDArray[np.int64], size: int, crop: float, device: torch.device = CPU
 ) -> torch.Tensor:  # fmt: skip
-    """Resize the shorter side to size / crop and cut out the centre: (n, 3, size, size) in 0..255, channels-last.
+    """Make images squares in the way of the image set (see `to_square`): (n, 3, size, size) in 0..255, channels-last.
 
     uint8 on the CPU and of decoded images; small images are resized on the device.
     """
@@ -77,12 +79,23 @@ def squares(
         return torch.from_numpy(images.squares(indices, size, crop)).to(device).permute(0, 3, 1, 2)
     pixels = torch.from_numpy(images.pixels[indices]).to(device).permute(0, 3, 1, 2)
     height, width = pixels.shape[2:]
-    short = round(size / crop)
-    shape = (round(height * short / min(height, width)), round(width * short / min(height, width)))
-    if device.type == "cpu":
-        pixels = torch.nn.functional.interpolate(pixels, size=shape, mode="bicubic", antialias=True)
-    else:  # uint8 interpolation exists on the CPU alone; rounding gives the same values
-        smooth = torch.nn.functional.interpolate(pixels.float(), size=shape, mode="bicubic", antialias=True)
-        pixels = smooth.round_().clamp_(0, 255)
-    top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
-    return pixels[:, :, top : top + size, left : left + size]
+    if images.resize == "crop":
+        short = round(size / crop)
+        shape = (round(height * short / min(height, width)), round(width * short / min(height, width)))
+        top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
+        return _resized(pixels, shape)[:, :, top : top + size, left : left + size]
+    if images.resize == "stretch":
+        return _resized(pixels, (size, size))
+    shape = inside(height, width, size)
+    top, left = corner(shape, size)
+    around = (left, size - shape[1] - left, top, size - shape[0] - top)
+    padded = torch.nn.functional.pad(_resized(pixels, shape), around)
+    return padded.contiguous(memory_format=torch.channels_last)
+
+
+def _resized(pixels: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    if pixels.device.type == "cpu":
+        return torch.nn.functional.interpolate(pixels, size=shape, mode="bicubic", antialias=True)
+    # uint8 interpolation exists on the CPU alone; rounding gives the same values
+    smooth = torch.nn.functional.interpolate(pixels.float(), size=shape, mode="bicubic", antialias=True)
+    return smooth.round_().clamp_(0, 255)

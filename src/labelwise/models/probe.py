@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from labelwise.arrays import Floats, Indices, Labels, Predictions, softmax
 from labelwise.config import Study, digest
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
-from labelwise.models.backbone import load_backbone
-from labelwise.models.embeddings import LAYOUT, Embeddings, embed_dataset, seconds_to_embed
+from labelwise.models.frozen import calibration, converted, frozen, random_rows, timed
 from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, dropped, inverse_frequency
 from labelwise.seeds import generator, integer
 from labelwise.threads import one_thread
@@ -37,14 +35,14 @@ STEPS = 30
 both only for the plan's estimate."""
 ROUND_SECONDS = 0.03
 CHUNK = 8_192
-"""Rows converted from float16 at a time: bounds the memory of scoring a large pool."""
+"""Rows converted to float32 at a time: bounds the memory of scoring a large pool."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """The learner. features: (N, D) float16 of the whole data set; mean, scale: (D,) float32 of the pool's features."""
+    """The learner. features: (N, D) of the whole data set, of any float; mean, scale: (D,) float32 of the pool's."""
 
-    features: NDArray[np.float16]
+    features: Floats
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]
     classes: int
@@ -57,7 +55,7 @@ class Probe:
 
     def standardised(self, indices: Indices) -> NDArray[np.float32]:
         """Return the features at `indices`, standardised by the pool's mean and deviation: (n, D) float32."""
-        rows = _converted(self.features, indices)
+        rows = converted(self.features, indices)
         rows -= self.mean
         rows /= self.scale
         return rows
@@ -130,7 +128,7 @@ class FittedProbe:
         chunks = [indices[start : start + CHUNK] for start in range(0, max(1, len(indices)), CHUNK)]
         with one_thread():
             rows = np.empty((min(CHUNK, len(indices)), features.shape[1]), np.float32)
-            probs = [_probabilities(_converted(features, part, rows), self.weights, self.bias) for part in chunks]
+            probs = [_probabilities(converted(features, part, rows), self.weights, self.bias) for part in chunks]
             if dropout is not None:
                 passes = [self._dropped(part, dropout, i * CHUNK) for i, part in enumerate(chunks)]
         stochastic = np.concatenate(passes, axis=1) if passes else None
@@ -140,7 +138,7 @@ class FittedProbe:
     def _dropped(self, indices: Indices, dropout: Dropout, start: int) -> Floats:
         """Drop out standardised features: a feature that is dropped counts as its mean."""
         mean, bias = self.learner.mean, self.bias + self.learner.mean @ self.weights
-        centred = _converted(self.learner.features, indices)
+        centred = converted(self.learner.features, indices)
         centred -= mean
         return dropped(centred, dropout, start, lambda rows: _probabilities(rows, self.weights, bias))
 
@@ -175,23 +173,11 @@ def _probabilities(
     return softmax(rows @ weights + bias)
 
 
-def _converted(
-    features: NDArray[np.float16], indices: Indices, out: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
-    """Return `features[indices]` as float32 (n, D), in `out` if given: fresh memory costs more than the values.
+def pool_statistics(features: Floats, pool: Indices) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mean and standard deviation (D,) over the pool's rows, in chunks; constant features get deviation 1.
 
-    By PyTorch: the same bits as NumPy's conversion, several times as fast.
+    Constant: below 1e-6 in float16, as backbones give; in others below the rounding of float32, whatever their scale.
     """
-    import torch
-
-    taken = features[indices]
-    result = np.empty(taken.shape, np.float32) if out is None else out[: len(taken)]
-    torch.from_numpy(result).copy_(torch.from_numpy(taken))
-    return result
-
-
-def pool_statistics(features: NDArray[np.float16], pool: Indices) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mean and standard deviation (D,) over the pool's rows, in chunks; constant features get deviation 1."""
     total = np.zeros(features.shape[1])
     squares = np.zeros(features.shape[1])
     shift = features[pool[0]].astype(np.float64)  # of the order of the mean: no cancellation in the variance
@@ -201,39 +187,30 @@ def pool_statistics(features: NDArray[np.float16], pool: Indices) -> tuple[NDArr
         squares += np.einsum("ij,ij->j", rows, rows)
     mean = total / len(pool)
     deviation = np.sqrt(np.maximum(squares / len(pool) - mean**2, 0))
-    deviation[deviation < 1e-6] = 1.0
-    return (mean + shift).astype(np.float32), deviation.astype(np.float32)
+    mean += shift
+    rounding = 1e-6 if features.dtype == np.float16 else np.finfo(np.float32).eps * np.abs(mean)
+    deviation[deviation <= rounding] = 1.0
+    return mean.astype(np.float32), deviation.astype(np.float32)
 
 
 def build(dataset: Dataset, study: Study, progress: Progress) -> Probe:
-    """Load the backbone, embed the data set (or take it from the cache) and return the learner."""
-    backbone = load_backbone(study.learner)
-    embedded: Embeddings = embed_dataset(dataset.images, backbone, progress)
-    mean, scale = pool_statistics(embedded.values, dataset.pool)
-    count = len(dataset.images)
-    share = len(dataset.test) / count
+    """Take the data set's own features, or embed its images with the backbone, and return the learner."""
+    found = frozen(dataset, study, progress)
+    mean, scale = pool_statistics(found.values, dataset.pool)
     return Probe(
-        embedded.values, mean, scale, len(dataset.classes),
+        found.values, mean, scale, len(dataset.classes),
         key=digest(
-            "probe", LAYOUT, dataset.fingerprint, backbone.fingerprint, str(backbone.device),
-            *(version(package) for package in ("torch", "timm", "scikit-learn", "scipy")),
-            *([] if study.learner.penalty is None else [f"penalty {study.learner.penalty!r}"]),
+            "probe", *found.key, *([] if study.learner.penalty is None else [f"penalty {study.learner.penalty!r}"])
         ),
-        used={"learner": "linear probe (multinomial logistic regression on frozen embeddings)",
-              "backbone": backbone.name, "weights": backbone.weights, "device": str(backbone.device)},
-        preparation=Preparation(embedded.seconds * (1 - share), embedded.seconds * share, count),
-        penalty=study.learner.penalty,
+        used={"learner": "linear probe (multinomial logistic regression on frozen embeddings)", **found.used},
+        preparation=found.preparation, penalty=study.learner.penalty,
     )  # fmt: skip
 
 
 def calibrate(dataset: Dataset, study: Study) -> Calibration:
     """Time the embedding of a few images, and fits and scores on random features: a few seconds."""
-    backbone = load_backbone(study.learner)
-    rng = np.random.default_rng(0)
     size = 4_000
-    labels = np.arange(size) % len(dataset.classes)
-    centres = rng.standard_normal((len(dataset.classes), backbone.features))
-    rows = (0.1 * centres[labels] + rng.standard_normal((size, backbone.features))).astype(np.float16)
+    rows, labels, once = random_rows(dataset, study, size)
     probe = Probe(
         rows, np.zeros(rows.shape[1], np.float32), np.ones(rows.shape[1], np.float32), len(dataset.classes), "", {},
         Preparation(),
@@ -241,11 +218,5 @@ def calibrate(dataset: Dataset, study: Study) -> Calibration:
     probe.fit(np.arange(size), labels, "none", 0, {"penalty": 0.03})  # loads what loads late
     fitted = probe.fit(np.arange(size), labels, "none", 0, {"penalty": 0.03})
     per_label = STEPS * fitted.cost.seconds / (fitted.cost.epochs * size)
-    started = time.perf_counter()
-    fitted.predict(np.arange(size))
-    per_image = (time.perf_counter() - started) / size
-    return Calibration(
-        once=seconds_to_embed(dataset.images, backbone), forward_once=len(dataset.images),
-        fit=lambda n: ROUND_SECONDS + per_label * n, score=lambda n: per_image * n, forward=lambda _: 0,
-        backward=lambda _: 0, forward_scored=0, features=backbone.features, frozen_embeddings=True,
-    )  # fmt: skip
+    per_image = timed(lambda: fitted.predict(np.arange(size))) / size
+    return calibration(dataset, rows.shape[1], once, lambda n: ROUND_SECONDS + per_label * n, lambda n: per_image * n)

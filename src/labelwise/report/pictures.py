@@ -75,6 +75,8 @@ def pictures(store: Store, study: Study, fingerprint: str, finished: list[str]) 
     )
     if typical:
         how = "Typical: near to its 20 nearest images of a sample of the pool, by frozen embeddings"
+    if not dataset.images.there:
+        how = f"The data are features without images, so no pictures are shown. {how}"
     return Pictures(f"Row {row}, seed {seed}, what was bought after the start. {how}.", arms)
 
 
@@ -114,7 +116,9 @@ class _Typical:
         from labelwise.models.embeddings import kept_embeddings
 
         try:
-            embeddings = kept_embeddings(dataset.images, load_backbone(study.learner))
+            embeddings: Floats | None = dataset.features
+            if embeddings is None:
+                embeddings = kept_embeddings(dataset.images, load_backbone(study.learner))
         except (InputError, OSError):
             return None
         if embeddings is None:
@@ -151,6 +155,8 @@ def _sheets(dataset: Dataset, bought: Indices, typical: _Typical | None) -> tupl
     value = typical.values(looked)
     order = np.argsort(-value, kind="stable")
     said = f"its picks are on average more typical than {value.mean() * 100:.0f} % of the pool"
+    if not dataset.images.there:
+        return said, []
     most, least = looked[order[:SHOWN]], looked[order[::-1][:SHOWN]]
     return said, [_sheet(dataset, "most typical picks", most), _sheet(dataset, "least typical picks", least)]
 

@@ -40,6 +40,7 @@ class PrivateStore(Store):
         """Return the study's row without paths; notes are cut at the first colon, behind which files are listed."""
         found = super().study()
         data = {**found["data"], "source": LEFT_OUT}
+        data.pop("seen", None)  # it names files
         data["notes"] = [note.partition(":")[0] for note in data["notes"]]
         if "zero_shot" in data:
             data["zero_shot"] = _each_text(data["zero_shot"], self.said)

@@ -16,6 +16,7 @@ from labelwise.analysis.verdict import oracle_assisted
 from labelwise.analysis.words import NAMES, change, interval, number, p_value, percent, seconds, unit
 from labelwise.report.content import COMPARED, Content
 from labelwise.report.limits import possible
+from labelwise.spreadsheets import guarded_value
 
 WIDE = 8
 """Columns; a table with more of them is turned or set smaller."""
@@ -248,5 +249,11 @@ def write_tables(content: Content, folder: Path) -> list[str]:
     for name, frame in frames.items():
         if "metric" in frame:
             frame.insert(2, "metric", frame.pop("metric"))
-        frame.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n", errors="replace")
+        _guarded(frame).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n", errors="replace")
     return [f"{name}.csv" for name in frames]
+
+
+def _guarded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose texts, names of classes and arms, no spreadsheet takes for formulas."""
+    texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    return frame.assign(**{name: frame[name].map(guarded_value) for name in texts}).rename(columns=guarded_value)

@@ -25,6 +25,7 @@ def facts(content: Content) -> dict[str, str]:
     found = {
         "data": data["source"], "data fingerprint": data["fingerprint"], "pool": f"{data['pool']:,} images",
         "test set": f"{data['test']:,} images", f"{len(classes):,} classes": ", ".join(classes[:SHOWN]) + more,
+        **_read(data.get("seen")),
         **_minority(started),
         **_over_runs(started["used"].map(_with_protocol), ""),
         **_over_runs(started["chosen"], " (chosen)"),
@@ -34,6 +35,20 @@ def facts(content: Content) -> dict[str, str]:
     if len(started):
         last = started["finished"].dropna()
         found["runs"] = f"from {started['started'].min()}" + (f" to {last.max()}" if len(last) else "")
+    return found
+
+
+def _read(seen: dict[str, Any] | None) -> dict[str, str]:
+    """Return what was read of the data; records of earlier versions do not say it."""
+    if not seen:
+        return {}
+    found = {"read as": f"{seen['kind']}, {seen['split']}"}
+    if sizes := seen["sizes"]:
+        ends = ["x".join(map(str, sizes[end])) for end in ("smallest", "largest")]
+        found["image sizes"] = " to ".join(dict.fromkeys(ends))
+        found["image modes"] = ", ".join(f"{mode} {count:,}" for mode, count in seen["modes"].items())
+    if seen["unused"]:
+        found["not used"] = "; ".join(f"{what}: {count:,}" for what, count in seen["unused"].items())
     return found
 
 

@@ -61,8 +61,18 @@ EMBEDDINGS = ("current", "pretrained")
 BASELINE = "stratified"
 """The baseline arm: no strategy, it trains once on the row's stratified subset (and reads hidden labels to draw it)."""
 
-__all__ = ["BASELINE", "STRATEGIES", "Picks", "Strategy", "check_options", "embeddings_of", "needs_scores",
-           "run_strategy", "select"]  # fmt: skip
+__all__ = ["BASELINE", "STRATEGIES", "Picks", "Strategy", "check_options", "check_picks", "embeddings_of",
+           "needs_scores", "run_strategy", "select"]  # fmt: skip
+
+
+def check_picks(name: str) -> str | None:
+    """Return why a strategy of this name cannot pick images, in words, or None."""
+    if name == BASELINE:
+        return (
+            f"'{name}' is a study's baseline and picks no images: it trains once on a set that is drawn by hidden "
+            f"labels; give it to a study's arms, and pick by {', '.join(STRATEGIES)}"
+        )
+    return None if name in STRATEGIES else f"'{name}' is not a strategy{nearest(name, STRATEGIES)}"
 
 
 def check_options(name: str, options: dict[str, Any]) -> str | None:
@@ -109,7 +119,7 @@ def select(
     min(n, M) distinct row numbers out of `candidates`, best first, the same for the same arguments and seed.
     Errors: ValueError that names what is wrong or missing.
     """
-    if problem := check_options(strategy, options):
+    if problem := check_picks(strategy) or check_options(strategy, options):
         raise ValueError(problem)
     given = {"probs": probs, "embeddings": embeddings, "stochastic_probs": stochastic_probs}
     pool, done = _row_numbers("candidates", candidates), _row_numbers("labelled", [] if labelled is None else labelled)

@@ -47,7 +47,7 @@ class Answers:
         key = f"{canonical(labeling)} {run.seed}"
         with self._lock:
             if key not in self._labelers:
-                self._labelers[key] = build_labeler(labeling, self.dataset, run.seed, self.study.skip_unreadable)
+                self._labelers[key] = build_labeler(labeling, self.dataset, run.seed, self.study.leaves_out)
             return self._labelers[key]
 
     def guesses(self, run: Run, subset: Subset, progress: Progress = unseen) -> Guesses | None:
@@ -150,7 +150,7 @@ def open_answers(study: Study, dataset: Dataset, embedded: Embedded) -> Answers:
     keys = {labeling.path: labeler_key(labeling) for arm in study.arms if (labeling := arm.labeler) and labeling.path}
     model = None
     if any(asks_zero_shot(arm) for arm in study.arms):
-        model = open_zero_shot(study.zero_shot, dataset, study.learner.device, study.skip_unreadable)
+        model = open_zero_shot(study.zero_shot, dataset, study.learner.device, study.leaves_out)
         keys["zero-shot"] = model.key
     return Answers(study, dataset, model, keys, embedded)
 

@@ -98,7 +98,7 @@ class Cluster:
         from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskError
 
         images = replace(runner.dataset.images, pixels=_plain(runner.dataset.images.pixels), blob=None)
-        dataset = replace(runner.dataset, images=images)
+        dataset = replace(runner.dataset, images=images, features=_plain(runner.dataset.features))
         entries = {name: _plain(entry) for name, entry in self.entries.items()}
         parcel = ray.put(Parcel(self.study, dataset, entries, runner.learner.key, made_with(runner.learner.used)))
         # a process keeps what it built for its next task; on a GPU each run has its own, since Ray may give it another

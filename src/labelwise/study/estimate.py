@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from labelwise.study.workers import default_workers
 from labelwise.threads import cores, cores_shared, one_thread
 from labelwise.zero_shot import open_zero_shot
 
+LOG = logging.getLogger("labelwise")
 SAMPLES = (2_048, 8_192)
 """Candidates on which a strategy is timed; how its time grows between them is carried on to the whole pool."""
 LABELLED, BATCH = 1_000, 250
@@ -108,6 +110,8 @@ def estimate_study(study: Study, progress: Progress, workers: int | None = None)
     """
     check_study(study)
     dataset = open_dataset(study, progress)
+    for line in dataset.seen.lines():
+        LOG.info(line)
     runs = plan_runs(study, dataset)
     speed = calibrate(dataset, study)
     number = min(workers or default_workers(study, speed), len(runs))
@@ -168,7 +172,7 @@ def _zero_shot_seconds(study: Study, dataset: Dataset, runs: list[Run]) -> float
     asking = {(run.row, run.seed): run.budget for run in runs if asks_zero_shot(run.arm)}
     if not asking:
         return 0.0
-    model = open_zero_shot(study.zero_shot, dataset, study.learner.device, study.skip_unreadable)
+    model = open_zero_shot(study.zero_shot, dataset, study.learner.device, study.leaves_out)
     images = len(dataset.pool) if study.zero_shot.pool == "full" else sum(asking.values())
     return model.pace(dataset.pool) * (images + len(dataset.test))
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from labelwise.config import Study, canonical
+from labelwise.config import PARTS, Study, canonical
 from labelwise.data.dataset import Dataset
 from labelwise.data.sources import open_dataset
 from labelwise.data.subsets import draw_subset
-from labelwise.errors import InputError
+from labelwise.errors import InputError, printable
 from labelwise.loop import Round, needs_pretrained
 from labelwise.models.learner import Learner
 from labelwise.models.learners import build_learner
@@ -31,6 +32,13 @@ from labelwise.study.workers import compute, default_workers
 if TYPE_CHECKING:
     from labelwise.study.cluster import Cluster
 
+LOG = logging.getLogger("labelwise")
+MOST_KEYS, LONGEST_VALUE = 6, 60
+"""What an error says of another configuration: so many keys, and so many characters of a value."""
+GROWING: dict[str, Callable[[Study, Any], str]] = {
+    "sizes": lambda _, row: str(row.name), "arms": Study.arm_name, "seeds": lambda _, seed: str(seed),
+}  # fmt: skip
+"""Keys to which more may be added in the same folder, and what to call one of their items."""
 PACKAGES = ("labelwise", "numpy", "scipy", "scikit-learn", "torch", "timm", "pillow")
 
 
@@ -98,6 +106,8 @@ def _prepare(study: Study, listener: Listener, deadline: Deadline) -> tuple[list
     """Do all the long work before the first round; return the runs, what computes them, and what to record of it."""
     work = deadline.watching(listener.work)
     dataset = open_dataset(study, work)
+    for line in dataset.seen.lines():
+        LOG.info(line)
     deadline.prepared("reading images")
     runs = plan_runs(study, dataset)
     learner = build_learner(dataset, study, work)
@@ -137,29 +147,64 @@ def _check_same(found: dict[str, Any], study: Study, out: Path) -> None:
             "--out (results and report still read it)"
         )
     recorded = Study.model_validate(found["config"])  # keys that it was made without have their defaults
-    before, after = json.loads(canonical(recorded)), json.loads(canonical(study))
-    for key in sorted(before.keys() | after.keys()):
-        old, new = before.get(key), after.get(key)
-        if key in ("sizes", "arms", "seeds"):
-            if old is not None and all(item in new for item in old):
-                continue
-        elif (
-            key in ("name", "question", "prices")
-            or old == new
-            or (key == "zero_shot" and not any(asks_zero_shot(arm) for arm in recorded.arms))
-        ):
-            continue
+    if different := _differing(recorded, study):
+        more = len(different) - MOST_KEYS
+        shown = ", ".join(different[:MOST_KEYS]) + (f" and {more} more" if more > 0 else "")
         raise InputError(
-            f"{out} holds another configuration: {key} was {json.dumps(old)} and is now {json.dumps(new)}; choose "
-            "another --out (a study may only grow there: more sizes, arms or seeds)"
+            f"{out} holds another configuration, which differs in {shown}; choose another --out, or give these keys "
+            "their old values (a study may only grow there: more sizes, arms or seeds)"
         )
+
+
+def _differing(recorded: Study, study: Study) -> list[str]:
+    """Name the keys in which a study differs from the recorded one, with short values: `learner.lr (0.1, was 0.01)`.
+
+    More rows, arms and seeds are no difference; of those that are gone, the names are given.
+    """
+    before, after = json.loads(canonical(recorded)), json.loads(canonical(study))
+    found = []
+    for key in sorted(before):
+        old, new = before[key], after[key]
+        if old == new or key in ("name", "question", "prices"):
+            continue
+        if key == "zero_shot" and not any(asks_zero_shot(arm) for arm in recorded.arms):
+            continue
+        if key in GROWING:
+            if gone := _gone(recorded, study, key):
+                found.append(f"{key} (without {_short(', '.join(gone))})")
+        elif isinstance(old, dict) and isinstance(new, dict):
+            found += [f"{key}.{k}{_change(old.get(k), new.get(k))}" for k in new if old.get(k) != new.get(k)]
+        else:
+            found.append(key + _change(old, new))
+    return found
+
+
+def _gone(recorded: Study, study: Study, key: str) -> list[str]:
+    """Name the recorded rows, arms or seeds that are no longer in the study."""
+    name, now = GROWING[key], getattr(study, key)
+    gone = [name(recorded, item) for item in getattr(recorded, key) if item not in now]
+    if key == "arms" and any(getattr(recorded, part) != getattr(study, part) for part in PARTS):
+        there = {name(study, arm) for arm in now}  # changed with the study's own part, which is named itself
+        gone = [arm for arm in gone if arm not in there]
+    return gone
+
+
+def _change(old: Any, new: Any) -> str:
+    return (
+        "" if isinstance(old, list | dict) or isinstance(new, list | dict) else f" ({_short(new)}, was {_short(old)})"
+    )
+
+
+def _short(value: Any) -> str:
+    text = printable(value if isinstance(value, str) else json.dumps(value))
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
 def _open(store: Store, study: Study, dataset: Dataset, learner: Learner, more: dict[str, Any]) -> None:
     card = {
         "learner": learner.key,
         "source": dataset.source, "fingerprint": dataset.fingerprint, "classes": dataset.classes,
-        "pool": len(dataset.pool), "test": len(dataset.test), "notes": dataset.notes,
+        "pool": len(dataset.pool), "test": len(dataset.test), "notes": dataset.notes, "seen": dataset.seen.record(),
         "test_indices": [int(i) for i in dataset.test] if len(dataset.test) <= 100_000 else [],
         "test_labels": dataset.labels[dataset.test].tolist(), **more,
     }  # fmt: skip

@@ -109,7 +109,7 @@ class Clip:
 
     def _images(self, indices: Indices) -> tuple[NDArray[np.float32], float]:
         """Return unit image features (n, D) and the seconds of them."""
-        key = digest("images", self.images.fingerprint, str(len(self.images)), indices.tobytes().hex())
+        key = digest("images", self.images.fingerprint, self.images.way, str(len(self.images)), indices.tobytes().hex())
         return self._kept(key, lambda: self._embed_images(indices))
 
     def _kept(self, what: str, make: Any) -> tuple[NDArray[np.float32], float]:
@@ -171,6 +171,11 @@ class Clip:
 
 def open_model(settings: ZeroShot, dataset: Dataset, device: str, _skipped: bool) -> Clip:
     """Find CLIP's files, check its activation, and its accuracy where it is known. Errors: InputError."""
+    if not dataset.images.there:
+        raise InputError(
+            f"zero_shot.model: clip looks at images, and {dataset.source} holds features without images; give "
+            "file:PATH of class probabilities"
+        )
     try:
         import transformers  # noqa: F401
     except ImportError:

@@ -93,10 +93,10 @@ def check_file(name: str, classes: Sequence[str]) -> None:
         _warn(path, _checked(path, columns, classes, [str(image) for image in columns["path"]]), classes)
 
 
-def check_paths(name: str, images: Sequence[str]) -> None:
-    """Check that each row is of one of these images, and of another one than the rest. Errors: InputError."""
+def check_paths(name: str, images: Sequence[str], folder: str) -> None:
+    """Check that each row is of one of a folder's images, and of another one than the rest. Errors: InputError."""
     path, columns, _ = read_columns(name)
-    by_path(path, columns, images)
+    by_path(path, columns, images, folder)
 
 
 def _checked(

@@ -59,9 +59,9 @@ def test_results_are_one_a_task_in_order(client: TestClient, backend: Backend) -
     results = asked(
         client, {"img": "/data/local-files/?d=photos/a.jpg"}, {"img": "nowhere.jpg"},
         {"img": "upload/zz.bmp", "labelwise_id": f"sha256:{sha256}"},
-        {"img": "a.jpg", "labelwise_id": "sha256:" + "0" * 64},
+        {"img": "a.jpg", "labelwise_id": "sha256:" + "0" * 64}, {"img": "/data/local-files/?d=dogs/a.jpg"},
     )  # fmt: skip
-    assert [bool(one["result"]) for one in results] == [True, False, True, False]
+    assert [bool(one["result"]) for one in results] == [True, False, True, False, False]
     trained = backend.single.trained
     for one, name in ((results[0], "a.jpg"), (results[2], "g.bmp")):
         probs = backend.single.predict((backend.source.folder / name).read_bytes())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from click.testing import Result
 from tests.labelling.conftest import said
 from typer.testing import CliRunner
 
-from labelwise.cli import app
+from labelwise.cli import app, main
 from labelwise.data.images import unseen
 from labelwise.database import now
 from labelwise.errors import InputError
@@ -24,11 +26,14 @@ from labelwise.labelling.preparation import prepare
 from labelwise.labelling.project import made_or_opened, opened
 from pictures import encoded, picture, write
 
+ODD = os.fsdecode(b"nb\xe9")
+"""A name that is no UTF-8, of the folder that holds the project and its images."""
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose images are read and embedded: 12 pictures, 8 labels, 2 of them of the test slice."""
-    folder = tmp_path_factory.mktemp("project")
+    folder = tmp_path_factory.mktemp("project") / ODD
     for i in range(12):
         write(folder / "photos" / f"{i:02}.png", encoded(picture(i, size=(24, 24))))
     with made_or_opened(folder / "photos", folder / "home", None, ["cat", "dog"], {"budget": 8}) as project:
@@ -170,3 +175,28 @@ def test_too_few_labels_or_embeddings_are_said(tmp_path: Path) -> None:
     assert "of 1 beside the test slice" in message(
         run("export", tmp_path / "home", "--format", "model", "--out", tmp_path / "m")
     )
+
+
+def whole(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
+    """Run a command as the shell does."""
+    monkeypatch.setattr(sys, "argv", ["labelwise", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None)
+
+
+def test_every_format_goes_into_a_folder_of_any_name(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in FORMATS:
+        whole(monkeypatch, "export", home, "--format", name, "--out", tmp_path / ODD / name)
+        assert f"nb\\udce9/{name}: " in capsys.readouterr().out
+    whole(monkeypatch, "import", home, tmp_path / ODD / "csv" / "labels.csv")
+    assert "New answers: 0" in capsys.readouterr().out
+    whole(monkeypatch, "predict", tmp_path / ODD / "model", home.parent / "photos", "--format", "csv")
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["path"] for row in rows] == [f"{i:02}.png" for i in range(12)]
+    import pyarrow.parquet as pq
+
+    with (tmp_path / ODD / "huggingface" / "data" / "train-00000-of-00001.parquet").open("rb") as file:
+        assert len(pq.read_table(file)) == 6

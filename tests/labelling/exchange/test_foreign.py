@@ -68,12 +68,24 @@ def test_images_are_found_by_their_address(tmp_path: Path, snapshot: Snapshot, a
 
 
 def test_a_name_that_two_images_have_is_not_guessed(tmp_path: Path, snapshot: Snapshot) -> None:
-    with pytest.raises(InputError, match="no row is of an image of the project"):
-        take(tmp_path, snapshot, [task("/data/upload/3/1a2b3c4d-b.png", chosen("dog"))])
+    tasks = [task("/data/upload/3/1a2b3c4d-b.png", chosen("dog")), task("b.png", chosen("dog"))]
+    with pytest.raises(
+        InputError, match=r"n: 2 names are of several images: .*4d-b.png \(sub/b.png or other/b.png\), b"
+    ):
+        take(tmp_path, snapshot, tasks)
     found = take(tmp_path, snapshot, [task("/u/b.png", chosen("dog")), task("1a2b3c4d-a.png", chosen("dog"))])
     assert [event.image for event in found.events] == [1]
     assert "1 images of the file are not in the project, or have another content: /u/b.png" in found.notes
     assert "1 images were found by their file name alone: 1a2b3c4d-a.png" in found.notes
+
+
+@pytest.mark.parametrize("path", ["dogs/a.png", "?d=dogs/c d.png", "dogs\\c d.png", "/x/dogs/c%20d.png"])
+def test_another_folders_image_is_not_taken(tmp_path: Path, snapshot: Snapshot, path: str) -> None:
+    found = take(tmp_path, snapshot, [task(path, chosen("dog")), task("sub/b.png", chosen("dog"))])
+    assert [event.image for event in found.events] == [2]
+    assert found.notes[0].startswith("1 images of the file are not in the project, or have another content: ")
+    with pytest.raises(InputError, match=r"no row is of an image of the project \(.*png lies in another folder\); is"):
+        take(tmp_path, snapshot, [task(path, chosen("dog"))])
 
 
 def test_content_decides_before_the_path(tmp_path: Path, snapshot: Snapshot) -> None:
@@ -162,7 +174,10 @@ def test_a_plain_csv_of_paths_and_labels(tmp_path: Path, snapshot: Snapshot) -> 
 
 @pytest.mark.parametrize(("text", "message"), [
     ("", "no column 'path'"), ("path,lable\n", "no column 'label'; did you mean 'lable'"),
-    ("path,label\na.png,\n", "line 2: the label is empty"), ("path,label\n,cat\n", "line 2: neither path nor sha256"),
+    ("path,label\na.png,\n", "line 2: the label is empty; give a class, or write unlabelled"),
+    ("path,label\na.png,None\n", "line 2: the label is 'None', which reads like none; give a class, or write unlabel"),
+    ("path,label\na.png,-1\n", "line 2: the label is '-1', which reads like none"),
+    ("path,label\n,cat\n", "line 2: neither path nor sha256"),
     ("path,label,path\n", "two columns 'path'"), ("path,label\na.png,cat,more\n", "line 2: more cells than columns"),
     ("path,label,status\na.png,cat,labeled\n", "'labeled' is no status; did you mean 'label'"),
     ("path,label,time\na.png,cat,1/2/2026\n", "is not ISO 8601"), ("path,label,round\na.png,cat,-1\n", "of a round"),
@@ -227,3 +242,19 @@ def test_the_test_side_comes_back_only_for_images_without_answers(tmp_path: Path
     found = take(tmp_path, project.snapshot(model=False), text, name="labels.csv")
     assert found.test == [1, 2]
     assert [event.purpose for event in found.events] == ["import", "test"]  # the review says what b.png is
+
+
+def test_a_name_in_another_spelling_means_the_same_class(tmp_path: Path, snapshot: Snapshot) -> None:
+    text = "path,label\na.png,cafe\u0301\nsub/b.png,caf\u00e9\nother/b.png,10\nsub/c d.png,2\n"
+    found = take(tmp_path, snapshot, text, name="labels.csv")
+    added = {event.klass: event.name for event in found.events if event.kind == "class-added"}
+    assert list(added.values()) == ["cafe\u0301", "10", "2"]
+    assert [added[klass] for *_, klass in said(found)] == ["cafe\u0301", "cafe\u0301", "10", "2"]
+    assert any(note.startswith("1 class names differ from the project's in spaces or Unicode") for note in found.notes)
+
+
+def test_rows_without_a_label_and_declared_names(tmp_path: Path, snapshot: Snapshot) -> None:
+    text = "path,label,status\n,NA,class\na.png,NA,label\nsub/b.png,,unlabelled\n"
+    found = take(tmp_path, snapshot, text, name="labels.csv")
+    assert [event.name for event in found.events if event.kind == "class-added"] == ["NA"]
+    assert found.answers == 1

@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 from tests.labelling.exchange.projects import HOSTILE, SECRET, Project, photograph, photos
 
-from labelwise.data.decode import decode
+from labelwise.data.decode import UnreadableImageError, decode
 from labelwise.errors import InputError
 from labelwise.labelling.exchange import FORMATS, Job, export
 from labelwise.labelling.exchange.folders import CLASSES, Names, safe_name
 from labelwise.labelling.exchange.pictures import clean
-from labelwise.labelling.exchange.sheet import COLUMNS, guarded, unguarded
+from labelwise.labelling.exchange.sheet import COLUMNS
 from labelwise.labelling.exchange.trained import Trained, training_labels
 from labelwise.labelling.store import Image as Stored
 from pictures import encoded, picture
@@ -130,13 +130,6 @@ def test_csv_has_a_row_an_answer_and_predictions_for_the_rest(tmp_path: Path) ->
     assert 0 < float(of["g.bmp"][1]["probability"]) <= 1
     assert not any(cell[:1] in "=+-@\t\r" for row in rows for cell in row.values() if cell)
     assert "11 answers of people, 2 predictions" in note
-
-
-@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", "\tx", "\rx", "'=1", "''+", "'", "'tis", "a=b", "", "x"])
-def test_the_formula_guard_is_undone(cell: str) -> None:
-    assert unguarded(guarded(cell)) == cell
-    assert not guarded(cell).startswith(("=", "+", "-", "@", "\t", "\r"))
-    assert guarded(cell) == cell or cell.lstrip("'")[0] in "=+-@\t\r"
 
 
 def test_folders_hold_clean_copies_by_side_and_class(tmp_path: Path) -> None:
@@ -265,12 +258,27 @@ def test_jpeg_is_stripped_without_another_encoding(mode: str, options: dict[str,
     assert decode(out, MILLION).tobytes() == decode(full, MILLION).tobytes()
 
 
-def test_png_keeps_transparency_and_odd_files_are_encoded_again() -> None:
+def test_copies_hold_what_is_seen_of_transparent_and_deep_pictures() -> None:
     image = Image.fromarray(picture(2)).convert("RGBA")
-    image.putalpha(100)
+    opaque = encoded(image, "PNG")
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(clean(opaque)[0]))), np.asarray(image))
+    image.putalpha(0)
     out, extension = clean(encoded(image, "PNG"))
     assert extension == ".png"
-    assert np.asarray(Image.open(io.BytesIO(out)))[0, 0, 3] == 100
+    assert (np.asarray(Image.open(io.BytesIO(out)).convert("RGB")) == 255).all()  # as torchvision would read it
+    values = np.linspace(0, 4095, 256).reshape(16, 16).astype(np.uint16)
+    for kind in ("PNG", "TIFF"):
+        out, extension = clean(encoded(Image.fromarray(values), kind), 12)
+        with Image.open(io.BytesIO(out)) as copy:
+            assert (copy.mode, extension) == ("RGB", ".png")
+            assert (
+                np.asarray(copy)[..., 0].ravel().tolist() == np.round(values.ravel() / 4095 * 255).astype(int).tolist()
+            )
+    with pytest.raises(UnreadableImageError, match="16-bit pixels up to 4,095, above the 10 bits"):
+        clean(encoded(Image.fromarray(values), "PNG"), 10)
+
+
+def test_odd_files_are_encoded_again() -> None:
     blob = encoded(picture(3), "JPEG")
     odd = blob[:2] + b"\xff\xff\xfe\x00\x09" + b"SECRET." + blob[2:]  # fill bytes before a comment
     out, _ = clean(odd)

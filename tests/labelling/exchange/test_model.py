@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.numpy import save
 from typer.testing import CliRunner
 
 from labelwise.cli import app
 from labelwise.config import Learner
-from labelwise.data.decode import decode, to_square
+from labelwise.data.decode import UnreadableImageError, decode
 from labelwise.data.images import unseen
+from labelwise.data.squares import to_square
 from labelwise.errors import InputError
 from labelwise.labelling.exchange import model
 from labelwise.labelling.exchange.trained import Single, Trained, fit, folder_images
@@ -74,6 +76,46 @@ def test_onnx_says_what_torch_says(trained: Trained, exported: Path, tmp_path: P
     about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about["classes"]) == ["cat", "dog", "=bird"]
     assert (int(about["size"]), float(about["crop"])) == (size, crop)
+    assert [about[key] for key in ("resize", "interpolation", "bits", "transparent")] == [
+        "crop",
+        "bicubic",
+        "0",
+        "white",
+    ]
+
+
+@pytest.mark.parametrize("way", ["pad", "stretch"])
+def test_a_model_takes_its_preprocessing_along(trained: Trained, tmp_path: Path, way: str, cache: Path) -> None:
+    """A 12-bit model of long pictures: each value and each end counts after it is loaded."""
+    deep = replace(trained, resize=way, bits=12)
+    (tmp_path / "model").mkdir()
+    model.save(deep, tmp_path / "model")
+    loaded = model.load(tmp_path / "model")
+    assert (loaded.resize, loaded.bits) == (way, 12)
+    values = np.zeros((100, 500), np.uint16)
+    values[:, :100] = np.arange(100)[:, None] * 41  # up to 4,059
+    write(tmp_path / "photos" / "deep.png", encoded(Image.fromarray(values)))
+    write(
+        tmp_path / "photos" / "dim.png", encoded(Image.fromarray(values // 8))
+    )  # alone, it would seem to have 10 bits
+    write(tmp_path / "photos" / "bright.png", encoded(Image.fromarray(values * 10)))
+    images, seen, left_out = folder_images(tmp_path / "photos", unseen, loaded.bits)
+    assert list(images.names) == ["deep.png", "dim.png"]
+    assert left_out[0].startswith("bright.png (16-bit pixels up to 40,590, above the 12 bits (0 to 4,095) of the im")
+    assert seen.notes == (
+        "2 images have 16-bit pixels: 0 to 4,095 (12 bits) is black to white in all; 1 of them use fewer bits and come "
+        "out dark",
+    )
+    squares = loaded.as_trained(images).squares(np.arange(2), 100, 1.0)
+    assert squares.max(axis=(1, 2, 3)).tolist() == pytest.approx([4059 / 4095 * 255, 507 / 4095 * 255], abs=4)
+    probs = loaded.predict(images, unseen)
+    single = Single(loaded)
+    alone = np.stack([single.predict((tmp_path / "photos" / name).read_bytes()) for name in images.names])
+    np.testing.assert_allclose(probs, alone, atol=2e-3)
+    with pytest.raises(UnreadableImageError, match="above the 12 bits"):
+        single.predict((tmp_path / "photos" / "bright.png").read_bytes())
+    with pytest.raises(UnreadableImageError, match="no images before it say"):
+        Single(trained).predict((tmp_path / "photos" / "deep.png").read_bytes())
 
 
 @pytest.mark.parametrize("side", [160, 32])
@@ -116,7 +158,9 @@ def test_tampered_models_are_refused(trained: Trained, exported: Path, tmp_path:
 
     refused("made with other weights or preprocessing", fingerprint="0" * 16)
     refused("made with other weights or preprocessing", input={**about["input"], "crop": 0.5})
-    refused("format: ", format="labelwise-model-2")
+    refused("format: ", format="labelwise-model-1")
+    refused(r"input\.bits: ", input={**about["input"], "bits": 11})
+    refused(r"input\.resize: ", input={key: value for key, value in about["input"].items() if key != "resize"})
     refused("more: extra inputs are not permitted", more=1)
     refused("classes: names stand there twice", classes=["cat", "cat", "x"])
     refused("not a probe", content=b"\x80\x04pickle")

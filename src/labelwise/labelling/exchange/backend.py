@@ -23,7 +23,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from labelwise.data.decode import UnreadableImageError
-from labelwise.errors import InputError, printable
+from labelwise.errors import InputError, one_line, printable
 from labelwise.labelling.exchange.incoming import Finder
 from labelwise.labelling.exchange.studio import prediction
 from labelwise.labelling.exchange.studio_config import Control, parse_config
@@ -162,7 +162,7 @@ def make_app(backend: Backend, hosts: frozenset[str] | None = None, password: st
 
     @app.exception_handler(InputError)
     def _input(_: Request, error: InputError) -> Response:
-        return JSONResponse({"error": " ".join(str(error).split())}, 400)
+        return JSONResponse({"error": one_line(error)}, 400)
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Any]) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise.config import Learner
+from labelwise.data.images import way
 from labelwise.errors import InputError
 from labelwise.labelling.exchange.trained import OPEN_THE_PAGE, Trained, fit, training_labels
 from labelwise.labelling.preparation import embeddings_folder
@@ -50,7 +51,7 @@ def _fitted(snapshot: Snapshot, cache: Path, settings: Settings) -> tuple[Traine
         {"kind": "probe", "backbone": settings.backbone, "weights": settings.weights, "device": settings.device}
     )
     backbone = load_backbone(learner)
-    features, small = _embeddings(cache, backbone)
+    features, small = _embeddings(cache, backbone, way(settings.bits, settings.resize))
     missing = int((indices >= len(features)).sum())
     if missing:
         raise InputError(f"{missing:,} labelled images are not embedded yet; {OPEN_THE_PAGE}")
@@ -59,15 +60,19 @@ def _fitted(snapshot: Snapshot, cache: Path, settings: Settings) -> tuple[Traine
     name = f"probe on {len(indices):,} labels"
     classes = tuple(snapshot.classes)
     return Trained(
-        backbone, learner, classes, fitted.weights, fitted.bias, small, len(indices), name
+        backbone, learner, classes, fitted.weights, fitted.bias, small, len(indices), name, settings.bits,
+        settings.resize,
     ), features  # fmt: skip
 
 
-def _embeddings(cache: Path, backbone: Backbone) -> tuple[NDArray[np.float16], bool]:
-    """Return the (rows, D) embeddings that are there, by id - 1, and whether the images are small."""
+def _embeddings(cache: Path, backbone: Backbone, how: str) -> tuple[NDArray[np.float16], bool]:
+    """Return the (rows, D) embeddings that are there, by id - 1, and whether the images are small.
+
+    how: an image set's `way`.
+    """
     try:
         small = (cache / "small").read_text() == "yes"
-        folder = embeddings_folder(cache, backbone, small)
+        folder = embeddings_folder(cache, backbone, small, how)
         done = int(json.loads((folder / "meta.json").read_text())["done"])
         if done:
             return np.memmap(folder / "values.f16", "<f2", "r", shape=(done, backbone.features)), small

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class _Writers:
     def __init__(self, folder: Path, schema: Any) -> None:
         self.folder, self.schema = folder, schema
         self.files: dict[str, Any] = {}
+        self.opened = ExitStack()
         self.rows: dict[str, list[dict[str, Any]]] = {}
         self.counts: dict[str, int] = {}
 
@@ -60,11 +62,12 @@ class _Writers:
             self._flush(side)
 
     def close(self) -> None:
-        for side in SIDES:
-            if self.rows.get(side):
-                self._flush(side)
-        for file in self.files.values():
-            file.close()
+        with self.opened:
+            for side in SIDES:
+                if self.rows.get(side):
+                    self._flush(side)
+            for file in self.files.values():
+                file.close()
 
     def _flush(self, side: str) -> None:
         import pyarrow as pa
@@ -72,6 +75,7 @@ class _Writers:
 
         if side not in self.files:
             self.folder.mkdir(exist_ok=True)
-            self.files[side] = pq.ParquetWriter(self.folder / f"{side}-00000-of-00001.parquet", self.schema)
+            file = self.opened.enter_context((self.folder / f"{side}-00000-of-00001.parquet").open("wb"))
+            self.files[side] = pq.ParquetWriter(file, self.schema)  # which takes paths in UTF-8 alone
         self.files[side].write_table(pa.Table.from_pylist(self.rows[side], self.schema))
         self.rows[side] = []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
+from labelwise.data import meant
+from labelwise.data.labels import same
 from labelwise.errors import InputError, printable
 from labelwise.labelling.board import Board
 from labelwise.labelling.events import Event
@@ -20,8 +20,6 @@ from labelwise.labelling.store import Image
 IMPORTER = "import"
 """The annotator of the events that add classes."""
 OURS = uuid5(NAMESPACE_URL, "labelwise:import")
-UPLOADED = re.compile(r"[0-9a-f]{8}-")
-"""What Label Studio puts before the name of an uploaded file."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image],
     """Turn a file's content into events of a project. Their ids come from the content: importing twice adds nothing.
 
     An answer that is not newer than what the same person says in the project is passed over. Errors: InputError when no
-    row is of an image of the project, and for names that cannot be used.
+    row is of an image of the project, for names of files that several may have, and for classes' that cannot be used.
     """
     finder = Finder(folder, images)
     trial = Board(board.images, board.log)
@@ -67,11 +65,15 @@ def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image],
                 Event(_class_uuid(name), "class-added", IMPORTER, klass=klass, name=name),
                 f"{file}, class '{printable(name)[:100]}'",
             )
+    ours = set(trial.names.values())
+    respelt = [name for name in found.classes if name not in ours and same(name) in map(same, ours)]
     nowhere: dict[str, None] = {}
     older = 0
-    test = [image.id for path, sha in found.test if (image := finder.find(path, sha)) is not None]
+    named = [*found.test, *((answer.path, answer.sha256) for answer in found.answers)]
+    means = finder.find_all(named, str(file))
+    test = [image.id for one in found.test if (image := means[one]) is not None]
     fresh = {i for i in test if i not in board.stacks}  # what was labelled for another reason never joins the slice
-    placed = [(answer, finder.find(answer.path, answer.sha256)) for answer in found.answers]
+    placed = [(answer, means[answer.path, answer.sha256]) for answer in found.answers]
     drawn = {image.id for answer, image in placed if image is not None and answer.purpose != "review"}
     for answer, image in placed:
         if image is None:
@@ -88,13 +90,17 @@ def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image],
         else:
             take(event, answer.where or str(file))
     if found.answers and len(nowhere) == len({a.path or a.sha256 for a in found.answers}):
-        first = printable(next(iter(nowhere)))[:200]
-        raise InputError(f"{file}: no row is of an image of the project ({first}, ...); is it the right file?")
-    return Imported(events, sorted(set(test)), _notes(found, list(nowhere), older, finder))
+        first = next(iter(nowhere))
+        told = f"{printable(first)[:200]}, ...{finder.elsewhere(first)}"
+        raise InputError(f"{file}: no row is of an image of the project ({told}); is it the right file?")
+    return Imported(events, sorted(set(test)), _notes(found, list(nowhere), older, respelt, finder))
 
 
-def _notes(found: Contents, nowhere: list[str], older: int, finder: Finder) -> list[str]:
+def _notes(found: Contents, nowhere: list[str], older: int, respelt: list[str], finder: Finder) -> list[str]:
     notes = list(found.notes)
+    if respelt:
+        shown = ", ".join(repr(printable(name)) for name in respelt[:5]) + (", ..." if len(respelt) > 5 else "")
+        notes.append(f"{len(respelt):,} class names differ from the project's in spaces or Unicode form alone: {shown}")
     if nowhere:
         shown = ", ".join(printable(path)[:200] for path in nowhere[:5]) + (", ..." if len(nowhere) > 5 else "")
         notes.append(f"{len(nowhere):,} images of the file are not in the project, or have another content: {shown}")
@@ -111,8 +117,12 @@ def _class_uuid(name: str) -> str:
 
 
 def _class_id(board: Board, name: str) -> int | None:
-    """Return the class that a name means: one that holds, that was merged away, or that was imported and renamed."""
+    """Return the class that a name means: one that holds, that was merged away, or that was imported and renamed.
+
+    A name that differs from a class's in spaces or Unicode form alone means that class.
+    """
     named = [klass for klass in board.names if board.names[klass] == name]
+    named = named or [klass for klass in board.names if same(board.names[klass]) == same(name)]
     holding = [klass for klass in named if klass not in board.merged]
     if named:
         return board.resolved((holding or named)[0])
@@ -142,37 +152,53 @@ def _holds(board: Board, event: Event) -> bool | None:
 
 
 class Finder:
-    """Finds the image that a file means: by content, by path, or by a file name that only one image has."""
+    """Finds the image that a file means: by its content, else by its name (see `data.meant`)."""
 
     def __init__(self, folder: Path, images: Sequence[Image]) -> None:
-        self.folder = folder
-        self.by_path = {image.path: image for image in images}
+        self.images = images
+        self.names = meant.Finder([image.path for image in images], folder)
         self.by_content: dict[str, list[Image]] = defaultdict(list)
-        self.by_name: dict[str, list[Image]] = defaultdict(list)
         self.by_name_alone: set[str] = set()
         for image in images:
-            self.by_name[image.path.rpartition("/")[2]].append(image)
             if image.sha256:
                 self.by_content[image.sha256].append(image)
 
     def find(self, path: str, sha256: str = "") -> Image | None:
-        """Return the image, or None. A known content decides; a path counts only where the contents do not differ."""
-        same = self.by_content.get(sha256, [])
-        if same:
-            return next((image for image in same if image.path == path), same[0])
-        image = self._by_path(path)
-        return None if image is not None and sha256 and image.sha256 else image
+        """Return the image, or None. Errors: InputError for a name that several images may have."""
+        if sha256 in self.by_content:
+            return self._same(path, sha256)
+        found = self.names.find(path)
+        if found.candidates:
+            raise InputError(f"{printable(path)[:200]} may be {self.names.candidates(found)}")
+        return self._unless_other(found, sha256)
 
-    def _by_path(self, path: str) -> Image | None:
-        plain = path.replace("\\", "/").removeprefix("./")
-        inside = os.path.relpath(plain, self.folder).replace(os.sep, "/") if os.path.isabs(plain) else plain
-        parts = plain.split("/")
-        after = ["/".join(parts[i + 1 :]) for i, part in enumerate(parts) if part == self.folder.name]
-        for candidate in (path, inside, *after):
-            if candidate in self.by_path:
-                return self.by_path[candidate]
-        for name in (parts[-1], UPLOADED.sub("", parts[-1], count=1) if UPLOADED.match(parts[-1]) else ""):
-            if len(self.by_name.get(name, [])) == 1:
-                self.by_name_alone.add(path)
-                return self.by_name[name][0]
-        return None
+    def find_all(self, named: Sequence[tuple[str, str]], where: str) -> dict[tuple[str, str], Image | None]:
+        """Return the image of each (path, sha256). where: the file. Errors: InputError for unclear names, all at once.
+
+        A known content decides; a name counts only where the contents do not differ.
+        """
+        found = self.names.find_all([path for path, sha256 in named if sha256 not in self.by_content], where)
+        self.by_name_alone |= {path for path, image in found.items() if image.by_name}
+        return {
+            (path, sha256): self._same(path, sha256) if sha256 in self.by_content
+            else self._unless_other(found[path], sha256)
+            for path, sha256 in named
+        }  # fmt: skip
+
+    def elsewhere(self, path: str) -> str:
+        """Say that an image has a name, where only the folders differ."""
+        name = path.replace("\\", "/").rpartition("/")[2]
+        found = self.names.find(name)
+        there = [*found.candidates, found.index][0]
+        return f"; {self.images[there].path} lies in another folder" if there >= 0 and name != path else ""
+
+    def _same(self, path: str, sha256: str) -> Image:
+        """Return the image of a content; of several copies the one that the name means, else the first."""
+        same = self.by_content[sha256]
+        found = self.names.find(path) if len(same) > 1 else meant.NONE
+        ids = {self.images[i].id for i in (found.index, *found.candidates) if i >= 0}
+        return next((image for image in same if image.id in ids), same[0])
+
+    def _unless_other(self, found: meant.Meant, sha256: str) -> Image | None:
+        image = None if found.index < 0 else self.images[found.index]
+        return None if image is not None and sha256 and image.sha256 else image

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -29,8 +30,8 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Preprocessing(BaseModel):
-    """How a picture becomes the backbone's input: upright RGB, resized (bicubic) until the shorter side is size / crop,
-    the centre cut out, and normalised by mean and std of values in 0..1."""
+    """How a picture becomes the backbone's input: upright RGB on white, pixels of more than 8 bits scaled by `bits` (0:
+    they are refused), made a square (see `squares.to_square`), and normalised by mean and std of values in 0..1."""
 
     model_config = ConfigDict(extra="forbid")
     size: Annotated[int, Field(ge=8, le=4096)]
@@ -38,13 +39,15 @@ class Preprocessing(BaseModel):
     mean: Annotated[list[float], Field(min_length=3, max_length=3)]
     std: Annotated[list[float], Field(min_length=3, max_length=3)]
     small: bool
+    resize: Literal["crop", "pad", "stretch"]
+    bits: Literal[0, 8, 10, 12, 14, 16]
 
 
 class Description(BaseModel):
     """What model.json says. fingerprint: stands for the backbone's architecture and weights."""
 
     model_config = ConfigDict(extra="forbid")
-    format: Literal["labelwise-model-1"] = "labelwise-model-1"
+    format: Literal["labelwise-model-2"] = "labelwise-model-2"
     name: Annotated[str, Field(max_length=200)]
     classes: Annotated[list[Name], Field(min_length=2, max_length=100_000)]
     backbone: Name
@@ -72,7 +75,10 @@ def save(trained: Trained, folder: Path) -> str:
         name=trained.name, classes=list(trained.classes), backbone=trained.learner.backbone,
         weights=trained.learner.weights, weights_used=backbone.weights, fingerprint=backbone.fingerprint,
         features=backbone.features, labels=trained.labels,
-        input=Preprocessing(size=size, crop=crop, mean=mean, std=std, small=trained.small),
+        input=Preprocessing.model_validate({
+            "size": size, "crop": crop, "mean": mean, "std": std, "small": trained.small, "resize": trained.resize,
+            "bits": trained.bits,
+        }),
     )  # fmt: skip
     (folder / DESCRIPTION).write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
     tensors = {"weights": np.ascontiguousarray(trained.weights), "bias": np.ascontiguousarray(trained.bias)}
@@ -92,6 +98,7 @@ def write_onnx(trained: Trained, path: Path) -> None:
     import onnx
     from timm.layers import set_exportable
 
+    written: Any = io.BytesIO()  # paths are taken in UTF-8 alone; torch's types have forgotten open files
     size, crop = trained.input
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -99,15 +106,16 @@ def write_onnx(trained: Trained, path: Path) -> None:
         with torch.inference_mode(), warnings.catch_warnings(), set_exportable(True):
             warnings.simplefilter("ignore")  # of the exporter on sizes that are fixed here
             torch.onnx.export(
-                whole(trained), (torch.zeros(1, 3, size, size),), str(path), dynamo=False, opset_version=OPSET,
+                whole(trained), (torch.zeros(1, 3, size, size),), written, dynamo=False, opset_version=OPSET,
                 input_names=["pixels"], output_names=["probabilities"],
                 dynamic_axes={"pixels": {0: "n"}, "probabilities": {0: "n"}},
             )  # fmt: skip
-        model = onnx.load(str(path))
+        model = onnx.load_from_string(written.getvalue())
         about = {"classes": json.dumps(list(trained.classes)), "size": str(size), "crop": str(crop)}
-        onnx.helper.set_model_props(model, {**about, "backbone": trained.learner.backbone, "resize": "bicubic"})
+        about |= {"resize": trained.resize, "interpolation": "bicubic", "bits": str(trained.bits)}
+        onnx.helper.set_model_props(model, {**about, "backbone": trained.learner.backbone, "transparent": "white"})
         onnx.checker.check_model(model)
-        onnx.save(model, str(path))
+        path.write_bytes(model.SerializeToString())
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"the backbone {trained.learner.backbone} cannot be written as ONNX: {reason}") from None
@@ -133,7 +141,8 @@ def load(folder: Path, device: str = "auto") -> Trained:
     )
     backbone = load_backbone(learner)
     trained = Trained(
-        backbone, learner, tuple(about.classes), weights, bias, about.input.small, about.labels, about.name
+        backbone, learner, tuple(about.classes), weights, bias, about.input.small, about.labels, about.name,
+        about.input.bits, about.input.resize,
     )  # fmt: skip
     told = (about.fingerprint, about.features, about.input.size, about.input.crop, about.input.mean, about.input.std)
     if told != (backbone.fingerprint, backbone.features, *trained.input, list(backbone.mean), list(backbone.std)):

@@ -1,4 +1,4 @@
-"""Copies of pictures without what they say of place, time and camera. Pixels stay what they are wherever possible."""
+"""Copies of pictures without what they say of place, time and camera. Pixels stay what is seen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from labelwise.data.decode import UnreadableImageError, decode
+from labelwise.data.decode import UnreadableImageError, decode, seen
 from labelwise.labelling.decoding import MAX_PIXELS
 from labelwise.labelling.folder import read_inside
 from labelwise.labelling.snapshot import Snapshot
@@ -18,34 +18,35 @@ from labelwise.labelling.store import Image
 QUALITY = 95
 """Of the JPEG that a turned JPEG becomes: the only copies whose pixels change."""
 PNG = b"\x89PNG\r\n\x1a\n"
-PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
+PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")  # an opaque picture may still say that nothing is transparent
 SCAN = 0xDA
 JPEG_KEPT = frozenset({*range(0xC0, 0xD0), SCAN, 0xDB, 0xDD}) - {0xC8}  # frames, tables, scans, restart interval
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
-def clean(blob: bytes) -> tuple[bytes, str]:
+def clean(blob: bytes, bits: int = 0) -> tuple[bytes, str]:
     """Return a picture as it is seen, upright and without metadata, and its extension: .jpg or .png.
 
     JPEG and PNG are stripped, which is checked to leave the decoded pixels as they were; what cannot be stripped is
-    encoded again, without loss as PNG, but a turned JPEG as JPEG. Errors: UnreadableImageError.
+    encoded again, without loss as PNG, but a turned JPEG as JPEG. So are transparent pictures and those of more than 8
+    bits, which other tools would see as something else. bits: see `decode`. Errors: UnreadableImageError.
     """
-    seen = decode(blob, MAX_PIXELS)
+    picture, plain = seen(blob, MAX_PIXELS, bits)
     is_jpeg = blob.startswith(b"\xff\xd8")
-    if is_jpeg or blob.startswith(PNG):
+    if is_jpeg or (plain and blob.startswith(PNG)):
         try:
             stripped = strip_jpeg(blob) if is_jpeg else strip_png(blob)
             again = decode(stripped, MAX_PIXELS)
-            if again.size == seen.size and again.tobytes() == seen.tobytes():
+            if again.size == picture.size and again.tobytes() == picture.tobytes():
                 return stripped, ".jpg" if is_jpeg else ".png"
         except (ValueError, struct.error, IndexError, UnreadableImageError):
             pass  # an odd file, that Pillow reads: its pixels are encoded again
     buffer = io.BytesIO()
-    seen.info.clear()  # Pillow writes some of it back
+    picture.info.clear()  # Pillow writes some of it back
     if is_jpeg:
-        seen.save(buffer, "JPEG", quality=QUALITY, subsampling=0)
+        picture.save(buffer, "JPEG", quality=QUALITY, subsampling=0)
     else:
-        seen.save(buffer, "PNG")
+        picture.save(buffer, "PNG")
     return buffer.getvalue(), ".jpg" if is_jpeg else ".png"
 
 
@@ -119,7 +120,7 @@ class Labelled:
         """Yield (image, class, side, clean picture, extension); what cannot be read is left out."""
         for image, name, side in self.images():
             try:
-                yield image, name, side, *clean(unchanged(self.snapshot, image))
+                yield image, name, side, *clean(unchanged(self.snapshot, image), self.snapshot.bits)
             except UnreadableImageError as error:
                 self.left_out.append((image.path, str(error)))
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from labelwise.data.labels import NOTHING
 from labelwise.errors import InputError, nearest
 from labelwise.labelling.events import ANSWERS, PURPOSES
 from labelwise.labelling.exchange.contents import Answer, Contents, answers_for, by_path, predicted
 from labelwise.labelling.exchange.job import Job
 from labelwise.labelling.exchange.reading import as_round, as_seconds, as_time, read_text
 from labelwise.labelling.snapshot import Snapshot
+from labelwise.spreadsheets import guarded, unguarded
 
 NAME = "labels.csv"
 COLUMNS = ("path", "sha256", "label", "status", "annotator", "time", "seconds", "round", "probability", "source")
@@ -25,18 +26,6 @@ STATUSES = (*ANSWERS, "predicted", "unlabelled", "unreadable", "missing", "class
 """Of a row: a person's answer; the model's; an image without either; a class, for their order."""
 ANONYMOUS = "import"
 """The annotator of labels whose file names none."""
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
-"""Cells that begin so are run as formulas by spreadsheets; with quotes before it, so that the guard can be undone."""
-
-
-def guarded(cell: str) -> str:
-    """Put a quote before what a spreadsheet would take for a formula (OWASP, CSV injection)."""
-    return "'" + cell if FORMULA.match(cell) else cell
-
-
-def unguarded(cell: str) -> str:
-    """Undo `guarded`; other cells stay what they are."""
-    return cell[1:] if cell.startswith("'") and FORMULA.match(cell, 1) else cell
 
 
 def write(job: Job, folder: Path) -> str:
@@ -106,6 +95,8 @@ def read(path: Path) -> Contents:
             if cells["source"].split(" ")[0] == "test":
                 test[key] = None
             if status in ANSWERS:
+                if status == "label":
+                    _check_label(cells["label"], declared, where)
                 answers.append(_answer(cells, status, where))
                 if status == "label":
                     classes[cells["label"]] = None
@@ -135,9 +126,17 @@ def _cells(row: dict[str, str], where: str) -> dict[str, str]:
     return cells
 
 
+def _check_label(label: str, declared: Collection[str], where: str) -> None:
+    """Refuse what programs write where there is no label, unless a row of status `class` says that it is one."""
+    if not label or (label not in declared and (label in NOTHING or label == "-1")):
+        said = f"the label is '{label}', which reads like none" if label else "the label is empty"
+        row = ", or add a row of the status class with it" if label else ""
+        raise InputError(
+            f"{where}: {said}; give a class, or write unlabelled, skip or unsure into a column status{row}"
+        )
+
+
 def _answer(cells: dict[str, str], status: str, where: str) -> Answer:
-    if status == "label" and not cells["label"]:
-        raise InputError(f"{where}: the label is empty; give one, or write skip or unsure into a column status")
     purpose = cells["source"].split(" ")[-1]
     return Answer(
         cells["path"], cells["sha256"].lower(), status, cells["label"] if status == "label" else "",

@@ -7,6 +7,7 @@ Label Studio has no "unsure", and replaces annotators and times by its own on im
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -47,7 +48,7 @@ def write(job: Job, folder: Path) -> str:
 
 def _task(snapshot: Snapshot, test: set[int], number: int, image: Image) -> dict[str, Any]:
     data = {
-        KEY: LOCAL + quote(f"{snapshot.folder.name}/{image.path}"),
+        KEY: LOCAL + quote(os.fsencode(f"{snapshot.folder.name}/{image.path}")),
         ID: f"sha256:{image.sha256}" if image.sha256 else "",
         PATH: image.path,
         SPLIT: "test" if image.id in test else "train" if image.id in snapshot.board.labels else "",

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from labelwise.arrays import Indices, Labels, softmax
+from labelwise.arrays import Floats, Indices, Labels, softmax
 from labelwise.config import Learner, digest
 from labelwise.data.decode import UnreadableImageError, decode
 from labelwise.data.images import ImageSet, Inspection, Progress, from_blobs
@@ -34,7 +34,8 @@ OPEN_THE_PAGE = "open the page (labelwise label), which reads and embeds them, u
 class Trained:
     """classes: K names; weights: (D, K), bias: (K,) float32, on raw embeddings; small: images are brought to 128 pixels
 
-    without a crop, as a project of small images is; labels: how many it was trained on; name: what to call it.
+    without a crop, as a project of small images is; labels: how many it was trained on; name: what to call it; bits: by
+    which pixels of more than 8 are scaled, resize: how images become squares, both as in its training images.
     """
 
     backbone: Backbone
@@ -45,6 +46,8 @@ class Trained:
     small: bool
     labels: int
     name: str
+    bits: int = 0
+    resize: str = "crop"
 
     @property
     def input(self) -> tuple[int, float]:
@@ -62,7 +65,15 @@ class Trained:
 
     def predict(self, images: ImageSet, progress: Progress) -> NDArray[np.float32]:
         """Return (N, K) probabilities of all images, embedded once and kept in the cache."""
-        return self.probs(embed_dataset(as_decoded(images, self.small), self.backbone, progress).values)
+        return self.probs(embed_dataset(self.as_trained(images), self.backbone, progress).values)
+
+    def as_trained(self, images: ImageSet) -> ImageSet:
+        """Return the images to be resized by Pillow, whatever their sizes, in the way of the training images.
+
+        The same picture has the same embedding in every folder.
+        """
+        key = digest("decoded", images.fingerprint)
+        return replace(images, small=self.small, pixels=None, fingerprint=key, bits=self.bits, resize=self.resize)
 
 
 class Single:
@@ -74,8 +85,9 @@ class Single:
 
     def predict(self, blob: bytes) -> NDArray[np.float32]:
         """Return (K,) probabilities. Errors: UnreadableImageError."""
-        decode(blob, MAX_PIXELS)  # an image set's own errors tell of files that were readable before
-        images = ImageSet(["it"], "", self.trained.small, None, lambda _: blob, MAX_PIXELS)
+        # an image set's own errors tell of files that were readable before
+        decode(blob, MAX_PIXELS, self.trained.bits)
+        images = self.trained.as_trained(ImageSet(["it"], "", False, None, lambda _: blob, MAX_PIXELS))
         if self.module is None:
             self.module = scoring_module(images, self.trained.backbone)
         features = embed(images, np.zeros(1, np.int64), self.trained.backbone, self.module)
@@ -83,14 +95,11 @@ class Single:
         return row
 
 
-def as_decoded(images: ImageSet, small: bool) -> ImageSet:
-    """Return the images to be resized by Pillow, whatever their sizes: the same picture has the same embedding in every
-    folder."""
-    return replace(images, small=small, pixels=None, fingerprint=digest("decoded", images.fingerprint))
+def folder_images(root: Path, progress: Progress, bits: int | None = None) -> tuple[ImageSet, Inspection, list[str]]:
+    """Return a folder's readable images, what was found, and notes on what is left out. Errors: InputError for none.
 
-
-def folder_images(root: Path, progress: Progress) -> tuple[ImageSet, Inspection, list[str]]:
-    """Return a folder's readable images, what was found, and notes on what is left out. Errors: InputError for none."""
+    bits: by which pixels of more than 8 are scaled, None where these images themselves tell it.
+    """
     if not root.is_dir():
         raise InputError(f"{root} is no folder; give the folder that holds the images")
     listed = scan(root)
@@ -106,7 +115,7 @@ def folder_images(root: Path, progress: Progress) -> tuple[ImageSet, Inspection,
         raise InputError(f"{root} holds no images (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM), nor do its folders")
     stamps = (f"{f.path}:{f.bytes}:{f.mtime_ns}" for f in found)
     key = digest(str(root.resolve()), *stamps)
-    images, seen = from_blobs(blob, [f.path for f in found], key, MAX_PIXELS, progress)
+    images, seen = from_blobs(blob, [f.path for f in found], key, MAX_PIXELS, progress, bits=bits)
     left_out = [f"{f.path} ({f.problem})" for f in listed.images if f.problem]
     left_out += [f"{found[i].path} ({why})" for i, why in sorted(seen.unreadable.items())]
     if not len(images):
@@ -114,9 +123,7 @@ def folder_images(root: Path, progress: Progress) -> tuple[ImageSet, Inspection,
     return images, seen, [*([left_out_note(left_out)] if left_out else []), *not_used(listed)]
 
 
-def fit(
-    features: NDArray[np.float16], usable: Indices, indices: Indices, labels: Labels, classes: int, seed: int
-) -> FittedProbe:
+def fit(features: Floats, usable: Indices, indices: Indices, labels: Labels, classes: int, seed: int) -> FittedProbe:
     """Fit the probe on labelled rows, as the page's training does.
 
     features: (N, D); usable: rows whose mean and deviation standardise; indices: (L,) sorted; labels: (L,) 0..K-1.

@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from labelwise.data.decode import UnreadableImageError
-from labelwise.errors import InputError
+from labelwise.errors import InputError, one_line, printable
 from labelwise.labelling import status
 from labelwise.labelling.desk import Desk
 from labelwise.labelling.server.forms import Answers, ClassChange, Export, Login, NewSettings, Nothing, Problem
@@ -73,7 +73,7 @@ def _errors(app: FastAPI) -> None:
 
     @app.exception_handler(InputError)
     def _input(_: Request, error: InputError) -> Response:
-        return JSONResponse({"error": " ".join(str(error).split())}, 409)
+        return JSONResponse({"error": one_line(error)}, 409)
 
 
 def _page(app: FastAPI, access: Access) -> None:
@@ -129,7 +129,7 @@ def _labelling(app: FastAPI, desk: Desk, views: Views) -> None:
         try:
             accepted, refused = desk.answer([answer.event(form.annotator) for answer in form.events])
         except InputError as error:  # nothing of it is on disk: the page keeps it and tries again
-            return JSONResponse({"error": " ".join(str(error).split())}, 507)
+            return JSONResponse({"error": one_line(error)}, 507)
         return JSONResponse({"accepted": accepted, "refused": refused})
 
     @app.get("/api/images/{image}/{size}", response_class=Jpeg)
@@ -143,8 +143,8 @@ def _labelling(app: FastAPI, desk: Desk, views: Views) -> None:
             raise HTTPException(404, str(error)) from None
         except InputError as error:
             raise HTTPException(404, str(error)) from None
-        if content is None:  # the page asks again, and finds the next server
-            raise HTTPException(503, "the server is closing")
+        if content is None:  # the page asks again, and finds the next server, or the depth of 16-bit images
+            raise HTTPException(503, "the server is closing, or still reads the images")
         return Jpeg(content, headers=KEEP)
 
     @app.get("/api/grid")
@@ -189,4 +189,4 @@ def _project(app: FastAPI, desk: Desk) -> None:
         from labelwise.labelling.exchange import export_to
 
         path, note = export_to(desk.snapshot(), form.format, desk.project.home / "exports", desk.project.settings)
-        return {"path": str(path.resolve()), "note": note}
+        return {"path": printable(str(path.resolve())), "note": printable(note)}

@@ -36,7 +36,7 @@ def serve(project: Project, port: int, remote: str | None, password: str, ready:
     hosts = frozenset(f"{name}:{port}" for name in names) | frozenset(names if port == 80 else ())
     access = Access(hosts, secrets.token_urlsafe(24), f"labelwise-{port}", password)
     desk = Desk(project)
-    views = Views(project.images, project.cache)
+    views = Views(project.images, project.cache, lambda: project.settings.bits)
     config = uvicorn.Config(
         make_app(desk, access, views), log_level="warning", access_log=False, server_header=False,
         timeout_keep_alive=60, timeout_graceful_shutdown=3, ws="none",

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from labelwise.data.decode import UnreadableImageError
+from labelwise.data.decode import DECODER, DepthUnknownError, UnreadableImageError
 from labelwise.labelling.decoding import THUMB, VIEW, Decoder
 from labelwise.threads import cores
 
 
 class Views:
-    """The pictures of a project. root: the images' folder; cache: where made ones are kept."""
+    """The pictures of a project. root: the images' folder; cache: where made ones are kept; bits: returns by which
+
+    pixels of more than 8 bits are scaled, as far as that is known.
+    """
 
     sides = {"view": VIEW, "thumb": THUMB}  # noqa: RUF012
 
-    def __init__(self, root: Path, cache: Path) -> None:
+    def __init__(self, root: Path, cache: Path, bits: Callable[[], int] = int) -> None:
+        self.bits = bits
         self.root, self.cache = root, cache / "views"
         self._decoder: Decoder | None = None
         self._closed = False
@@ -30,15 +35,22 @@ class Views:
             return self._decoder
 
     def get(self, image: int, path: str, size: str) -> bytes | None:
-        """Return a JPEG; None once it was stopped. image: id; size: view or thumb. Errors: UnreadableImageError."""
-        kept = self.cache / f"{image}-{self._stamp(path)}-{size}.jpg"
+        """Return a JPEG; None once it was stopped, and while the depth of 16-bit images is not known.
+
+        image: id; size: view or thumb. Errors: UnreadableImageError.
+        """
+        bits = self.bits()
+        kept = self.cache / f"{image}-{self._stamp(path)}-{DECODER}-{bits}-{size}.jpg"
         try:
             return kept.read_bytes()
         except OSError:
             decoder = self.start()
             if decoder is None:
                 return None
-            made = decoder.view(self.root, path, self.sides[size])
+            try:
+                made = decoder.view(self.root, path, self.sides[size], bits)
+            except DepthUnknownError:  # all images are being read, which tells it
+                return None
         self._keep(kept, made)
         return made
 
