@@ -258,3 +258,9 @@ def test_cifar10(cifar10: Path) -> None:
 def test_building_needs_only_a_listing() -> None:
     listing = sources._digits("")
     assert build(listing, Study(), lambda *_: None).fingerprint == open_dataset(Study(data="digits")).fingerprint
+
+
+@pytest.mark.parametrize("split", ["none", {"train": "train"}])
+def test_a_split_that_cannot_be_chosen_is_refused(split: object) -> None:
+    with pytest.raises(InputError, match="split: digits has a split of its own or none, and no names; leave split out"):
+        open_dataset(Study.model_validate({"data": "digits", "split": split}))

@@ -119,3 +119,14 @@ def test_no_model_is_trained_on_one_class(project: Project) -> None:
 
 def test_no_model_is_said_to_be_sure_to_the_last() -> None:
     assert [status._sure(p) for p in (0.9999, 0.994, 0.5, 0.0001)] == ["> 99 %", "99 %", "50 %", "< 1 %"]
+
+
+def test_what_lies_beside_the_images_is_said(project: Project) -> None:
+    desk = Desk(project)
+    assert status.state(desk, "me")["project"]["not_used"] == []
+    (project.images / "notes.txt").write_text("")
+    (project.images / ".hidden.png").write_text("")
+    desk.rescan()
+    assert status.state(desk, "me")["project"]["not_used"] == [
+        "beside the images, not used: 1 files of other kinds (.txt), 1 hidden files"
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -23,6 +24,7 @@ from labelwise.config import Study
 from labelwise.errors import InputError
 from labelwise.records import reading, writing
 from labelwise.study.executor import run_study
+from pictures import class_folders, encoded, picture, write
 
 
 def study(**changes: Any) -> Study:
@@ -38,6 +40,19 @@ def _fake() -> None:
     fake.install()
     for seen in (fake.FITS, fake.CALLS, fake.TUNED):
         seen.clear()
+
+
+def test_a_study_with_a_class_that_has_no_test_images(tmp_path: Path, cache: Path) -> None:
+    class_folders(tmp_path / "data", count=60)
+    for i in range(40):
+        write(tmp_path / "data" / "emu" / f"{i}.png", encoded(picture(7)))
+    small = study(data=str(tmp_path / "data"), sizes=[40], seeds=1, arms=["random", "margin"])
+    run_study(small, tmp_path / "out", fake.Silent())
+    store = reading(tmp_path / "out")
+    assert (rounds(store)["status"] == "done").all()
+    with sqlite3.connect(tmp_path / "out" / "study.db") as database:
+        recall = [json.loads(row)["recall"] for (row,) in database.execute("SELECT per_class FROM rounds")]
+    assert all(values[2] is None and None not in values[:2] for values in recall)
 
 
 def test_records_of_a_whole_study(tmp_path: Path) -> None:
@@ -274,6 +289,7 @@ import fake; fake.install()
 from pathlib import Path
 from labelwise.config import Study
 from labelwise.study.executor import run_study
+from pictures import class_folders, encoded, picture, write
 print("ready", flush=True)
 run_study(Study.model_validate_json(sys.argv[3]), Path(sys.argv[2]), fake.Silent())
 """

@@ -192,4 +192,4 @@ def _below(root: Path, inner: Mapping[str, Sequence[str]], chosen: Chosen) -> La
         f"{name}/{part}": (name, part in chosen.test)
         for name, folders in inner.items() for part in folders if part in (*chosen.train, *chosen.test)
     }  # fmt: skip
-    return Layout(2, places, bool(chosen.test), False, frozenset(chosen.unused), below=True, notes=chosen.notes)
+    return Layout(2, places, bool(chosen.test), True, frozenset(chosen.unused), below=True, notes=chosen.notes)

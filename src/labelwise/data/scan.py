@@ -83,8 +83,8 @@ def scan(root: Path, leave_out: Path | None = None) -> Scan:
     walk.look_into("", "")
     if why := walk.closed.get(""):
         raise InputError(f"cannot read the folder {root}: {why}")
-    for link, place in sorted(walk.links):
-        walk.follow(link, place)
+    for path, lies in sorted(walk.links):
+        walk.follow(path, lies)
     images = sorted(walk.images, key=lambda found: found.path)
     return Scan(images, sorted(walk.folders), walk.closed, walk.outside, walk.counts())
 
@@ -99,15 +99,12 @@ class _Walk:
         self.closed: dict[str, str] = {}
         self.links: list[tuple[str, str]] = []
         self.outside: list[str] = []
-        self.leads: dict[str, str | None] = {}  # where a link to a folder leads
         self.unused: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
+        self._resolved: dict[str, str | None] = {}
 
     def look_into(self, path: str, real: str) -> list[tuple[str, str]]:
-        """List all below a folder; `real` is where it lies itself.
-
-        Return the links to folders that it met, each with where the folder that holds it lies itself.
-        """
+        """List all below a folder; `real` is where it lies itself. Return the links to folders, and where these lie."""
         todo, links = [(path, real)], list[tuple[str, str]]()
         while todo:
             below, lies = todo.pop()
@@ -124,7 +121,7 @@ class _Walk:
                 if _is_folder(entry):
                     if self._wanted(entry):
                         if entry.is_symlink():
-                            links.append((here, lies))
+                            links.append((here, itself))
                         else:
                             todo.append((here, itself))
                 else:
@@ -133,32 +130,28 @@ class _Walk:
             self.links = links
         return links
 
-    def follow(self, link: str, place: str) -> None:
-        """List what a link to a folder leads to, and the links in there; no folder twice, so that loops end.
-
-        place: where the folder that holds the link lies itself.
-        """
-        todo: list[tuple[str, tuple[str, ...]]] = [(link, (place,))]
-        been = set[str]()
+    def follow(self, link: str, lies: str) -> None:
+        """List what a link to a folder leads to, and the links in there; no folder twice, so that loops end."""
+        todo, been = [(link, lies, tuple[str, ...]())], set[str]()
         while todo:
-            path, trail = todo.pop()
-            at = os.path.join(self.root, trail[-1], os.path.basename(path))
-            real = self.leads[at] = self.leads[at] if at in self.leads else self._inside(at)
+            path, lies, above = todo.pop()
+            real = self._inside(os.path.join(self.root, lies))
+            above = (*above, os.path.dirname(lies))  # the folders that the path leads through
             if real is None:
                 self.outside.append(path)
-            elif not real or real in been or any(f"{above}/".startswith(f"{real}/") for above in trail):
+            elif not real or real in been or any(f"{folder}/".startswith(f"{real}/") for folder in above):
                 self.unused["links to folders that are listed already"] += 1
             else:
                 been.add(real)
-                todo += [(below, (*trail, lies)) for below, lies in self.look_into(path, real)]
+                todo += [(*found, above) for found in self.look_into(path, real)]
 
     def _inside(self, path: str) -> str | None:
         """Return where a path really lies, below the folder, or None where it leads out."""
-        real = os.path.realpath(path)
-        if real == self.root:
-            return ""
-        start = os.path.join(self.root, "")
-        return real.removeprefix(start) if real.startswith(start) else None
+        if path not in self._resolved:
+            real, start = os.path.realpath(path), os.path.join(self.root, "")
+            inside = real.removeprefix(start) if real.startswith(start) else None
+            self._resolved[path] = "" if real == self.root else inside
+        return self._resolved[path]
 
     def _wanted(self, entry: os.DirEntry[str]) -> bool:
         if entry.name in MADE_BY_PROGRAMS:

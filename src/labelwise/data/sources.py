@@ -70,6 +70,9 @@ SOURCES: tuple[Source, ...] = (
            lambda data: _folder(data).is_dir(), lambda study: folders.from_folder(_folder(study.data), study)),
 )  # fmt: skip
 
+WITHOUT_NAMES = ("digits", "cifar-10-batches-py")
+"""Sources whose splits have no names that `split` could choose from."""
+
 
 def open_dataset(study: Study, progress: Progress = lambda _what, _done, _total: None) -> Dataset:
     """Open the data that a study names. Errors: InputError of one line that says what was looked for and what to do."""
@@ -89,6 +92,8 @@ def _open(study: Study, progress: Progress) -> Dataset:
         raise InputError("data: nothing is named; give a source's name, hub:owner/name or a path")
     for source in SOURCES:
         if source.recognises(study.data):
+            if study.split != "auto" and source.name in WITHOUT_NAMES:
+                raise InputError(f"split: {source.name} has a split of its own or none, and no names; leave split out")
             dataset = build(source.load(study), study, progress)
             return features.with_features(dataset, study, progress) if study.features else dataset
     if _folder(study.data).exists():
