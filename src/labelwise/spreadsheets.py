@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -23,3 +24,10 @@ def unguarded(cell: str) -> str:
 def guarded_value(value: T) -> T | str:
     """Guard a value if it is a text; numbers stay numbers, negative ones too."""
     return guarded(value) if isinstance(value, str) else value
+
+
+def undone(cells: Iterable[str]) -> list[str]:
+    """Return a note on cells that `unguarded` reads in another way than they are written, or nothing."""
+    found = list(dict.fromkeys(cell for cell in cells if unguarded(cell) != cell))
+    shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+    return [f"texts that a quote guards against spreadsheets were read without it: {shown}"] if found else []

@@ -212,7 +212,11 @@ def test_files_of_different_columns(root: Path) -> None:
 def test_train_and_test_with_different_classes(root: Path) -> None:
     put(root / "train.parquet", image=pictures(9), label=["a", "b", "c"] * 3)
     put(root / "test.parquet", image=pictures(9, seed=1), label=["a", "b", "d"] * 3)
-    assert "classes differ: 'c' in train but not in test" in refused(root)
+    assert "classes differ: 'd' in test but not in train" in refused(root)
+    put(root / "test.parquet", image=pictures(9, seed=1), label=["a", "b", "a"] * 3)
+    dataset = opened(root)
+    assert "in training only, and not in the test set: 'c'" in dataset.notes
+    assert dataset.seen.untested == ("c",)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip"])

@@ -35,8 +35,8 @@ def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
     if listing.test is None:
         is_test, of_split = _set_apart(listing, labels, found, study.test_share)
     else:
-        is_test, of_split = listing.test[found.readable], ()
-        _check_split(listing, labels, is_test)
+        is_test = listing.test[found.readable]
+        of_split = _check_split(listing, labels, is_test)
     equal, alike = overlap(is_test, found.hashes, found.looks) if listing.test is not None else (0, 0)
     unused = (f"{what} not used: {number:,}" for what, number in sorted(listing.unused.items()) if number)
     lossy = images.small and listing.blob is not None and listing.blob(int(found.readable[0])).startswith(b"\xff\xd8")
@@ -181,14 +181,18 @@ def _check_classes(listing: Listing, labels: Labels) -> None:
             )
 
 
-def _check_split(listing: Listing, labels: Labels, is_test: NDArray[np.bool_]) -> None:
-    """Refuse a source's own split whose sides do not have the same classes. Errors: InputError."""
+def _check_split(listing: Listing, labels: Labels, is_test: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Return a note on classes that a source's own split does not test.
+
+    Errors: InputError for one that is tested and not trained on, and for a test set of fewer than two classes.
+    """
     count = len(listing.classes)
     train, test = (np.bincount(labels[side], minlength=count) > 0 for side in (~is_test, is_test))
-    for sides, here, there in ((train & ~test, "train", "test"), (test & ~train, "test", "train")):
-        if sides.any():
-            names = ", ".join(f"'{listing.classes[k]}'" for k in np.flatnonzero(sides))
-            raise InputError(
-                f"{listing.source}: classes differ: {names} in {here} but not in {there}; give both splits the same "
-                "classes"
-            )
+    untested = ", ".join(f"'{listing.classes[k]}'" for k in np.flatnonzero(~test))
+    if (test & ~train).any() or test.sum() < 2:
+        only = ", ".join(f"'{listing.classes[k]}'" for k in np.flatnonzero(~train))
+        here, there, names = ("test", "train", only) if only else ("train", "test", untested)
+        raise InputError(
+            f"{listing.source}: classes differ: {names} in {here} but not in {there}; give both splits the same classes"
+        )
+    return (f"in training only, and not in the test set: {untested}",) if untested else ()

@@ -51,12 +51,17 @@ def choose(
     used = [name for name in (image, label, group, split) if name]
     if double := [name for name, count in Counter(used).items() if count > 1]:
         raise InputError(f"{where}: the column '{double[0]}' cannot be two things; see the study's columns")
-    rest = [name or "(without a name)" for name in names if name not in used]
-    shown = ", ".join(rest[:10]) + (", ..." if len(rest) > 10 else "")
     odd = [f"{role} from '{name}'" for role, name, usual in (("image", image, ("path", "image", "img")),
            ("label", label, ("label",))) if name not in usual]  # fmt: skip
     notes = (f"columns that were read: {', '.join(odd)}",) if odd else ()
-    return Chosen(image, label, group, split, {f"columns ({shown})": len(rest)} if rest else {}, notes)
+    return Chosen(image, label, group, split, unused(names, used), notes)
+
+
+def unused(names: Sequence[str], used: Collection[str]) -> dict[str, int]:
+    """Return the columns that are not used, in words -> how many, as in a Listing."""
+    rest = [name or "(without a name)" for name in names if name not in used]
+    shown = ", ".join(rest[:10]) + (", ..." if len(rest) > 10 else "")
+    return {f"columns ({shown})": len(rest)} if rest else {}
 
 
 def _one(

@@ -1,49 +1,48 @@
-"""A CSV file of images and labels: a row an image, by the name of its file."""
+"""A CSV file of images and labels: a row an image, by the name of its file, or labelwise's own export of answers."""
 
 from __future__ import annotations
 
-import csv
 import errno
+import hashlib
 import os
 import stat
-from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwise.arrays import Indices
 from labelwise.config import Study, digest
-from labelwise.data.columns import Chosen, NoColumnError, choose
+from labelwise.data import exported
+from labelwise.data.columns import unused
+from labelwise.data.csv_table import Table, listed_lines, read_table
 from labelwise.data.dataset import Listing
-from labelwise.data.missing import extension, option, place_of_files, report
+from labelwise.data.decode import UnreadableImageError
+from labelwise.data.missing import extension, report
 from labelwise.data.rows import Column, read_rows
 from labelwise.errors import InputError, printable
 from labelwise.parts import Columns
 
-SEPARATORS = {"": ",", ",": ",", ";": ";", "tab": "\t"}
-SAMPLE = 20
-"""Rows that are looked at to say which column names the images."""
 
+@dataclass(frozen=True)
+class _Images:
+    """What a table says of n images. rows: (n,) their rows; paths: as written; hashes: of their content, "" or a
 
-@dataclass
-class _Table:
-    """The columns that are used. lines: where each row ends; labels, splits: number of each row's value, and values."""
+    SHA-256 each; classes: the names that the labels' numbers mean, if they are numbers; test: (n,) bool or None.
+    """
 
-    columns: Chosen
-    paths: list[str] = field(default_factory=list)
-    lines: array[int] = field(default_factory=lambda: array("q"))
-    labels: tuple[dict[str, int], array[int]] = field(default_factory=lambda: ({}, array("q")))
-    splits: tuple[dict[str, int], array[int]] = field(default_factory=lambda: ({}, array("q")))
-    groups: list[str] = field(default_factory=list)
-    empty: int = 0
-
-    def place(self, row: int) -> str:
-        return f"line {self.lines[row]}"
+    rows: Indices
+    paths: Sequence[str]
+    label: Column
+    split: Column | None
+    groups: Sequence[str] | None
+    hashes: Sequence[str]
+    unused: dict[str, int]
+    notes: tuple[str, ...]
+    classes: tuple[str, ...] | None = None
+    test: NDArray[np.bool_] | None = None
 
 
 def from_csv(path: Path, study: Study) -> Listing:
@@ -52,147 +51,80 @@ def from_csv(path: Path, study: Study) -> Listing:
     Paths are relative to the file, or to `columns.folder` in its folder. Errors: InputError with line numbers; files
     that are not there are said all at once, or left out with `skip_unreadable`.
     """
-    table = _read(path, study.columns)
-    label, split = (Column(list(values), np.asarray(codes)) for values, codes in (table.labels, table.splits))
-    rows = read_rows(str(path), study, label, split if table.columns.split else None, table.place)
-    names = _names(path, study.columns, table, rows.kept)
+    table = read_table(path, study.columns)
+    images = _images(path, table)
+
+    def place(image: int) -> str:
+        return table.place(int(images.rows[image]))
+
+    rows = read_rows(str(path), study, images.label, images.split, place, images.classes, images.test)
+    kept = rows.kept.tolist()
+    names = _names(path, study.columns, images, table, kept)
+    hashes = [images.hashes[i] for i in kept]
     stamps = _stamps(path.parent, names)
     missing = frozenset(np.flatnonzero([stamp is None for stamp in stamps]).tolist())
-    unused = {**table.columns.unused, **rows.unused}
-    if table.empty:
-        unused["rows with nothing in them"] = table.empty
-    notes = (*table.columns.notes, *rows.notes)
+    notes = (*table.columns.notes, *images.notes, *rows.notes, *table.undone())
     if missing:
         lost = sorted(missing)
-        places = [f"{names[i]} ({table.place(int(rows.kept[i]))})" for i in lost]
-        raw = [table.paths[int(rows.kept[i])] for i in lost]
-        notes += report(str(path), path.parent, study, raw, places, len(names))
+        places = [f"{names[i]} ({place(kept[i])})" for i in lost]
+        notes += report(str(path), path.parent, study, [images.paths[kept[i]] for i in lost], places, len(names))
 
     def blob(index: int) -> bytes:
         if index in missing:  # or something that is no file: a pipe would be waited for
             raise FileNotFoundError(errno.ENOENT, "there is no such file", names[index])
-        return (path.parent / names[index]).read_bytes()
+        content = (path.parent / names[index]).read_bytes()
+        if hashes[index] and hashlib.sha256(content).hexdigest() != hashes[index]:
+            raise UnreadableImageError("the file was changed since it was labelled: its sha256 is another one")
+        return content
 
     shown = [printable(name) for name in names]
-    key = (f"{name}:{stamp or 'missing'}" for name, stamp in zip(shown, stamps, strict=True))
+    key = (f"{name}:{stamp or 'missing'}{sha256}" for name, stamp, sha256 in zip(shown, stamps, hashes, strict=True))
     return Listing(
         str(path), rows.classes, rows.labels, shown, rows.test,
-        [table.groups[row] for row in rows.kept.tolist()] if table.columns.group else None,
+        None if images.groups is None else [images.groups[i] for i in kept],
         blob=blob, key=digest(printable(str(path.parent.resolve())), *key), kind="CSV file",
-        unused=unused, notes=notes,
+        unused={**images.unused, **rows.unused, "rows with nothing in them": table.empty}, notes=notes,
     )  # fmt: skip
 
 
-@contextmanager
-def _opened(path: Path, keys: Columns) -> Iterator[Any]:
-    """Yield a reader of a file's rows. Errors: InputError for what is no CSV file in UTF-8."""
-    if keys.separator not in SEPARATORS:
-        raise InputError(f"columns.separator: '{keys.separator}' is none; write ',' or ';' or tab")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            yield csv.reader(file, delimiter=SEPARATORS[keys.separator], strict=True)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 (byte {error.start}); save it as CSV in UTF-8") from None
-    except csv.Error as error:
-        raise InputError(f"{path}: broken CSV: {error}; mend it or save it again") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; give the path of a CSV file") from None
+def _images(path: Path, table: Table) -> _Images:
+    """Return the images of a table: each row is one, or those of an export that have a label."""
+    label, names, columns = table.labels.column(), table.names(), table.columns
+    rows, hashes = np.arange(len(names)), [""] * len(names)
+    split = table.splits.column() if columns.split else None
+    groups = [group.strip() for group in table.groups.texts()] if columns.group else None
+    extra = {name: found.texts() for name, found in table.extra.items()}
+    said = {name: extra.get(name, hashes) for name in exported.COLUMNS}
+    labels = [label.values[code].strip() for code in label.codes.tolist()] if extra else []
+    answers = exported.Answers(names, labels, said["status"], said["source"], said["annotator"])
+    if not answers.ours:  # spaces around a name are nobody's intention but in our own file
+        return _Images(rows, [name.strip() for name in names], label, split, groups, hashes, columns.unused, ())
+    settled = exported.settle(str(path), answers, table.lines)
+    rows = settled.rows
+    used = (columns.image, columns.label, columns.group, columns.split, *extra)
+    return _Images(
+        rows, [names[row] for row in rows.tolist()],
+        Column(settled.places([text.strip() for text in label.values]), label.codes[rows]),
+        None if split is None else Column(split.values, split.codes[rows]),
+        None if groups is None else [groups[row] for row in rows.tolist()],
+        [said["sha256"][row].lower() for row in rows.tolist()],
+        {**unused(table.header, used), **settled.unused}, settled.notes, settled.classes,
+        settled.test if split is None else None,
+    )  # fmt: skip
 
 
-def _read(path: Path, keys: Columns) -> _Table:
-    """Read the columns that are used, a row at a time: other columns, however many, cost no memory."""
-    with _opened(path, keys) as reader:
-        header = [name.strip() for name in next(filter(None, reader), [])]
-        _check_header(path, header)
-        try:
-            table = _Table(choose(str(path), header, keys))
-        except NoColumnError as error:
-            raise _hinted(path, keys, header, list(islice(filter(None, reader), SAMPLE)), error) from None
-        places = [header.index(name) if name else None for name in
-                  (table.columns.image, table.columns.label, table.columns.group, table.columns.split)]  # fmt: skip
-        wide = _take(reader, table, len(header), places)
-    if wide:
-        lines = _lines(wide)
-        raise InputError(
-            f"{path}: {len(wide):,} rows have more cells than the {len(header)} columns ({lines}); "
-            "put cells that hold the separator into quotes"
-        )
-    return table
-
-
-def _take(reader: Any, table: _Table, width: int, places: Sequence[int | None]) -> list[int]:
-    """Fill the table; return the lines of rows with too many cells."""
-    image, label, group, split = places
-    assert image is not None
-    assert label is not None
-    known: dict[str, str] = {}  # one string for equal groups
-    wide = []
-    for row in filter(None, reader):  # an empty line is no row
-        if len(row) != width:
-            if len(row) > width:
-                wide.append(reader.line_num)
-                continue
-            row.extend([""] * (width - len(row)))
-        name = row[image].strip()
-        if not name and not any(map(str.strip, row)):
-            table.empty += 1
-            continue
-        table.paths.append(name)
-        table.lines.append(reader.line_num)
-        for place, (values, codes) in ((label, table.labels), (split, table.splits)):
-            if place is not None:
-                codes.append(values.setdefault(row[place], len(values)))
-        if group is not None:
-            scene = row[group].strip()
-            table.groups.append(known.setdefault(scene, scene))
-    return wide
-
-
-def _check_header(path: Path, header: list[str]) -> None:
-    if not header:
-        raise InputError(f"{path}: an empty file; write path,label[,group][,split] in the first line")
-    if len(header) == 1:
-        for sign, said, name in ((";", "semicolons", ";"), ("\t", "tabs", "tab"), (",", "commas", ",")):
-            if sign in header[0]:
-                raise InputError(f"{path}: its columns are separated by {said}: --set 'columns.separator=\"{name}\"'")
-
-
-def _hinted(path: Path, keys: Columns, header: list[str], rows: list[list[str]], error: NoColumnError) -> InputError:
-    """Return the error for a column that is not certain, with all the keys where one column alone names files."""
-    if error.role != "image":
-        return error
-    found = []
-    for i, name in enumerate(header[:SAMPLE]):
-        cells = [row[i].strip() for row in rows if i < len(row) and row[i].strip()]
-        place, count = place_of_files(path.parent, cells)
-        if cells and count == len(cells) and name:
-            found.append({"image": name, **place})
-    if len(found) != 1:
-        return error
-    image, others = found[0]["image"], [name for name in header if name and name != found[0]["image"]]
-    try:
-        choose(str(path), header, keys.model_copy(update={"image": image}))
-    except NoColumnError:
-        if len(others) == 1:
-            found[0]["label"] = others[0]
-    except InputError:
-        pass  # said next
-    return InputError(
-        f"{path}: no column is called path; the column '{image}' names the images: {option(keys, found[0])}"
-    )
-
-
-def _names(path: Path, keys: Columns, table: _Table, kept: NDArray[np.int64]) -> list[str]:
+def _names(path: Path, keys: Columns, images: _Images, table: Table, kept: Sequence[int]) -> list[str]:
     """Return the names of the files, relative to the CSV file's folder. Errors: InputError for none, and doubles."""
     folder, ending = os.path.expanduser(keys.folder), extension(keys)
-    rows = kept.tolist()
-    if empty := [row for row in rows if not table.paths[row] or "\0" in table.paths[row]]:
+    lines = [table.lines[row] for row in images.rows[kept].tolist()]
+    raw = [images.paths[i] for i in kept]
+    if empty := [i for i, name in enumerate(raw) if not name or "\0" in name]:
         raise InputError(
             f"{path}: {len(empty):,} rows name no image in the column '{table.columns.image}' "
-            f"({_lines([table.lines[row] for row in empty])}); name one or remove the row"
+            f"({listed_lines([lines[i] for i in empty])}); name one or remove the row"
         )
     start = os.path.join(folder, "")  # or "", which is an absolute path's start as well
-    named = (table.paths[row] + ending for row in rows)
+    named = (name + ending for name in raw)
     names = [os.path.normpath(name if os.path.isabs(name) else start + name) for name in named]
     for i, name in enumerate(names):
         if os.path.isabs(name):
@@ -200,8 +132,7 @@ def _names(path: Path, keys: Columns, table: _Table, kept: NDArray[np.int64]) ->
     first: dict[str, int] = {}
     double = [i for i, name in enumerate(names) if first.setdefault(name, i) != i]
     if double:
-        shown = ", ".join(f"{names[i]} in {table.place(rows[first[names[i]]])} and {table.lines[rows[i]]}"
-                          for i in double[:3])  # fmt: skip
+        shown = ", ".join(f"{names[i]} in line {lines[first[names[i]]]} and {lines[i]}" for i in double[:3])
         raise InputError(f"{path}: {len(double):,} images stand there twice, and an image has one label: {shown}")
     return names
 
@@ -218,7 +149,3 @@ def _stamp(path: str) -> str | None:
     except OSError:
         return None
     return f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}" if stat.S_ISREG(found.st_mode) else None
-
-
-def _lines(lines: Sequence[int]) -> str:
-    return f"line {', '.join(map(str, lines[:3]))}{', ...' if len(lines) > 3 else ''}"

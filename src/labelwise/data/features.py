@@ -25,6 +25,7 @@ from labelwise.data.feature_files import (
 )
 from labelwise.data.images import Progress, unseen
 from labelwise.data.labels import Classes, distinct, finder, numbered, read_labels
+from labelwise.data.meant import finder_of
 from labelwise.data.sides import Split, choose
 from labelwise.data.vectors import Vectors
 from labelwise.errors import InputError
@@ -189,17 +190,20 @@ def with_features(dataset: Dataset, study: Study, progress: Progress) -> Dataset
         found = file.open(progress)
     paths = file.values(names)
     _check_lengths(file, len(found.values), {names: paths})
-    rows = {name: i for i, name in enumerate(_names(file, paths, len(paths)))}
-    places = np.array([rows.get(name, -1) for name in dataset.images.names], np.int64)
+    named = _names(file, paths, len(paths))
+    meant = finder_of(dataset.source, dataset.images.names).find_all(named, str(file.path))
+    of = np.array([meant[name].index for name in named], np.int64)
+    places = np.full(len(dataset.images), -1, np.int64)
+    places[of[of >= 0]] = np.flatnonzero(of >= 0)
     missing = np.flatnonzero(places < 0)
     if len(missing):
         shown = ", ".join(dataset.images.names[i] for i in missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(
             f"{file.path}: {len(missing):,} of {len(places):,} images have no row: {shown}; its first row is of "
-            f"{next(iter(rows))}"
+            f"{named[0]}"
         )
     notes = [f"embeddings were read from the file {file.path.name}, {found.values.shape[1]:,} numbers an image"]
-    if extra := len(rows) - len(places):
+    if extra := int((of < 0).sum()):
         notes.append(f"{extra:,} rows of {file.path.name} are of no image of the data, and are not used")
     found = found.part(places)
     return replace(

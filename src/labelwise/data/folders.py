@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from labelwise.config import Study, digest
+from labelwise.data.class_names import ClassNames, read_class_names
 from labelwise.data.dataset import Listing
 from labelwise.data.decode import UnreadableImageError
-from labelwise.data.labels import in_order
+from labelwise.data.labels import Classes, distinct, read_labels, same
 from labelwise.data.layout import Layout, lay_out
 from labelwise.data.scan import Found, linked_out, scan
 from labelwise.errors import InputError, printable
@@ -22,10 +22,12 @@ from labelwise.errors import InputError, printable
 def from_folder(root: Path, study: Study) -> Listing:
     """List `root/class/...`, or `root/train/class/...` with `root/test/class/...`, or `root/class/train/...`.
 
-    Class names are the folders' names, sorted; a folder that holds nothing on any side is no class. Folders inside a
-    class folder are groups (scenes): whole groups stay on one side of a split. Errors: InputError for no class folders,
+    Class names are the folders' names, sorted, or those of classes.json in its order; spellings of one name are one
+    class, as in tables. A folder that holds nothing on any side is no class. Folders inside a class folder are groups
+    (scenes): whole groups stay on one side of a split. Errors: InputError for no class folders,
     ones without images, splits that are not clear, or that have different classes.
     """
+    given = read_class_names(root)
     seen = scan(root)
     for folder, why in sorted(seen.closed.items()):
         raise InputError(f"cannot read {root / folder}: {why}; check the path and its permissions")
@@ -35,10 +37,12 @@ def from_folder(root: Path, study: Study) -> Listing:
     for image in seen.images:
         if not layout.holds(image.path):
             unused[layout.why_not(image.path)] += 1
-    classes, empty = _classes(root, images, layout)
-    codes = {name: k for k, name in enumerate(classes)}
+    if given.names:  # it is used
+        unused["files of other kinds (.json)"] -= 1
+    filled, empty = _filled(root, images, layout)
     images.sort(key=lambda image: _order(image.path, *layout.place(image.path)))
     places = [layout.place(image.path) for image in images]
+    found = _classes(root, given, filled, [name for name, _ in places])
     names = [printable(image.path) for image in images]
 
     def blob(index: int) -> bytes:
@@ -48,8 +52,8 @@ def from_folder(root: Path, study: Study) -> Listing:
 
     return Listing(
         source=str(root),
-        classes=classes,
-        labels=np.array([codes[name] for name, _ in places], dtype=np.int64),
+        classes=found.names,
+        labels=found.labels,
         names=names,
         test=np.array([test for _, test in places], dtype=bool) if layout.test else None,
         groups=list(_groups(images, layout)),
@@ -57,7 +61,7 @@ def from_folder(root: Path, study: Study) -> Listing:
         key=digest(printable(str(root.resolve())), *map(_as_found, names, images)),
         kind="folder",
         unused={what: number for what, number in sorted(unused.items()) if number},
-        notes=(*layout.notes, *empty, *linked_out(seen), *_elsewhere(images)),
+        notes=(*layout.notes, *given.notes(), *found.notes, *empty, *linked_out(seen), *_elsewhere(images)),
     )
 
 
@@ -68,7 +72,8 @@ def _once(root: Path, images: list[Found], layout: Layout, unused: Counter[str])
     first: dict[str, Found] = {}
     for image in sorted(images, key=lambda image: (bool(image.real), image.path)):
         other = first.setdefault(image.real or image.path, image)
-        if layout.place(other.path) != layout.place(image.path):
+        (name, test), (same_name, same_test) = layout.place(image.path), layout.place(other.path)
+        if test != same_test or same(name) != same(same_name):
             raise InputError(
                 f"{root}: {other.path} and {image.path} are one file, by a link, in two classes or splits; remove one"
             )
@@ -77,21 +82,34 @@ def _once(root: Path, images: list[Found], layout: Layout, unused: Counter[str])
     return list(first.values())
 
 
-def _classes(root: Path, images: Sequence[Found], layout: Layout) -> tuple[tuple[str, ...], list[str]]:
-    """Return the classes, and a note on folders that hold nothing. Errors: InputError for what gives no classes."""
+def _filled(root: Path, images: Sequence[Found], layout: Layout) -> tuple[set[str], list[str]]:
+    """Return the names of class folders with images, and a note on those that hold nothing.
+
+    A folder that holds nothing on one side alone stands for a class that has no images there. Errors: InputError for
+    what gives no classes.
+    """
     there = {layout.folder(image.path) for image in images}
-    hollow = [folder for folder in sorted(layout.places.keys() - there) if not _holds_anything(root / folder)]
-    filled = {layout.places[folder][0] for folder in layout.places.keys() - set(hollow)}
+    hollow = {folder for folder in layout.places.keys() - there if not _holds_anything(root / folder)}
+    filled = {layout.places[folder][0] for folder in layout.places.keys() - hollow}
     empty = sorted({layout.places[folder][0] for folder in hollow} - filled)
-    classes = in_order(filled)
-    if not classes:
+    if not filled:
         raise InputError(f"{root}: no class folders; put the images of each class into a folder named after it")
-    if len(classes) == 1 and layout.nested:
-        raise InputError(f"{root}: a single class folder, {classes[0]}; if it holds the class folders, give its path")
-    for folder in sorted(layout.places.keys() - there):
-        if layout.places[folder][0] not in empty:
-            raise InputError(f"{root / folder}: the class folder has no images; add some or remove the folder")
-    return classes, [f"class folders that hold nothing, left out: {', '.join(empty)}"] if empty else []
+    if len(filled) == 1 and layout.nested:
+        raise InputError(f"{root}: a single class folder, {min(filled)}; if it holds the class folders, give its path")
+    for folder in sorted(layout.places.keys() - there - hollow):
+        raise InputError(f"{root / folder}: the class folder has no images; add some or remove the folder")
+    return filled, [f"class folders that hold nothing, left out: {', '.join(empty)}"] if empty else []
+
+
+def _classes(root: Path, given: ClassNames, folders: set[str], places: Sequence[str]) -> Classes:
+    """Return the classes of images, by their class folders' names. Errors: InputError for unclear names."""
+    try:
+        named, order = given.of(folders)
+    except InputError as error:
+        raise InputError(f"{root}: {error}") from None
+    place = {name: k for k, name in enumerate(order)}
+    values, codes = distinct(places)
+    return read_labels([place[named[name]] for name in values], codes, str(root), "", str, order)
 
 
 def _holds_anything(folder: Path) -> bool:
@@ -122,30 +140,3 @@ def _order(path: str, klass: str, test: bool) -> tuple[bool, str, list[tuple[boo
 
 def _as_found(name: str, image: Found) -> str:
     return f"{name}:missing" if image.problem else f"{name}:{image.bytes}:{image.mtime_ns}:{image.ctime_ns}"
-
-
-def _listing(
-    root: Path, paths: list[str], names: list[str], classes: tuple[str, ...], labels: list[int],
-    test: NDArray[np.bool_] | None, groups: Sequence[str], notes: tuple[str, ...],
-) -> Listing:  # fmt: skip
-    names = [printable(name) for name in names]
-    stamps = (f"{name}:{_stamp(path)}" for name, path in zip(names, paths, strict=True))
-    return Listing(
-        source=str(root),
-        classes=classes,
-        labels=np.array(labels, dtype=np.int64),
-        names=names,
-        test=test,
-        groups=groups,
-        blob=lambda index: Path(paths[index]).read_bytes(),
-        key=digest(printable(str(root.resolve())), *stamps),
-        notes=notes,
-    )
-
-
-def _stamp(path: str) -> str:
-    try:
-        stat = os.stat(path)
-    except OSError:  # a broken link: found unreadable later, with its name
-        return "missing"
-    return f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"

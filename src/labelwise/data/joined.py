@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from labelwise.arrays import Indices
 from labelwise.data.dataset import Dataset
+from labelwise.data.exported import COLUMNS as OWN
 from labelwise.data.labels import finder, plain
 from labelwise.data.meant import finder_of
 from labelwise.errors import InputError
+from labelwise.spreadsheets import unguarded
 
 KEYS = ("path", "index")
 """Columns that say which image a row is of: its name in the data set (see `meant`), or its dataset index."""
@@ -73,6 +75,11 @@ def read_columns(name: str, text: Collection[str] = ()) -> tuple[Path, dict[str,
         raise InputError(f"{path}: its columns have different lengths ({', '.join(map(str, sorted(lengths)))})")
     if not lengths or lengths == {0}:
         raise InputError(f"{path}: has no rows")
+    if {"path", "label", *OWN} <= columns.keys():
+        raise InputError(
+            f"{path}: an export of labelwise, a row an answer; here a row an image is needed, with a column a class or "
+            "an annotator"
+        )
     return path, columns, key
 
 
@@ -154,14 +161,22 @@ def _csv(path: Path, text: Collection[str]) -> dict[str, NDArray[Any]]:
     import pandas as pd
 
     with path.open(newline="", encoding="utf-8-sig") as file:
-        header = [plain(name) for name in next(csv.reader(file), [])]
+        header = [plain(unguarded(name)) for name in next(csv.reader(file), [])]
     if len(set(header)) < len(header) or "" in header:  # pandas would rename the second one
         raise ValueError("a column without a name, or two of one name")
     wanted = {"path", *map(plain, text)}
     as_text = {i: str for i, name in enumerate(header) if name in wanted}
     frame = pd.read_csv(path, keep_default_na=False, encoding="utf-8-sig", header=0, names=range(len(header)),
                         dtype=as_text, index_col=False)  # fmt: skip
-    return {name: frame[i].to_numpy() for i, name in enumerate(header)}
+    columns = {name: frame[i].to_numpy() for i, name in enumerate(header)}
+    return {name: _unguarded(values) if values.dtype == object else values for name, values in columns.items()}
+
+
+def _unguarded(values: NDArray[Any]) -> NDArray[Any]:
+    """Take the guard against spreadsheets from a column's texts."""
+    plain_ = np.empty(len(values), dtype=object)
+    plain_[:] = [unguarded(value) if isinstance(value, str) else value for value in values.tolist()]
+    return plain_
 
 
 def _parquet(path: Path) -> dict[str, NDArray[Any]]:

@@ -106,7 +106,8 @@ def read_labels(
         table[named[name]] = k
     if any(out):
         notes.append(f"{counts[out].sum():,} images without a label (-1) left out")
-    return Classes(names, table[codes], (*notes, *_said(values, named, counts)))
+    written = values if declared is None else [declared[int(v)] if v >= 0 else v for v in values]
+    return Classes(names, table[codes], (*notes, *_said(written, named, counts)))
 
 
 def codes_of(values: NDArray[Any], classes: Sequence[str]) -> Labels:

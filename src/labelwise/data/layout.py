@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labelwise.data.labels import same
 from labelwise.data.scan import Scan
 from labelwise.data.sides import (
     Chosen,
@@ -150,7 +151,7 @@ def _above(root: Path, inner: Mapping[str, Sequence[str]], chosen: Chosen) -> La
             raise InputError(
                 f"{root}: {name} has no class folders; put its images into folders named after the classes"
             )
-    sides = [{name for part in parts for name in inner[part]} for parts in (chosen.train, chosen.test)]
+    sides = [{same(name) for part in parts for name in inner[part]} for parts in (chosen.train, chosen.test)]
     if chosen.test and (only := sides[0] ^ sides[1]):
         places = (f"'{name}' is in {'train' if name in sides[0] else 'test'} only" for name in sorted(only))
         raise InputError(

@@ -34,7 +34,8 @@ def report(
     if study.skip_unreadable and count < total:
         return (said + hint,) if found else ()  # they are counted with the other unreadable ones
     if not found:
-        hint = f"; names are relative to {'columns.folder' if study.columns.folder else 'the folder of the table'}"
+        hint = "; names are relative to the folder of the table; if they lie elsewhere, --set columns.folder=FOLDER"
+        hint = "; names are relative to columns.folder" if study.columns.folder else hint
     skip = ", or leave them out with --set skip_unreadable=true" if count < total else ""
     raise InputError(f"{where}: {said}{hint}{skip}")
 

@@ -19,16 +19,34 @@ from labelwise.data.building import build
 from labelwise.data.dataset import Dataset, Listing
 from labelwise.data.images import Progress
 from labelwise.errors import InputError, nearest, printable
+from labelwise.parts import Columns, Sides
 
 
 @dataclass(frozen=True)
 class Source:
-    """One kind of source: `recognises(data)` says whether a study's `data` is of this kind, `load(study)` lists it."""
+    """One kind of source: `recognises(data)` says whether a study's `data` is of this kind, `load(study)` lists it.
+
+    columns: the keys of `columns` that it uses; sides: whether `split` may name its parts.
+    """
 
     name: str
     summary: str
     recognises: Callable[[str], bool]
     load: Callable[[Study], Listing]
+    columns: tuple[str, ...] = ()
+    sides: bool = True
+
+    def check(self, study: Study) -> None:
+        """Refuse keys that this source would pass over without a word. Errors: InputError."""
+        given = study.columns.model_dump()
+        if unused := [key for key, value in given.items() if value and key not in self.columns]:
+            has = f"of them it takes {', '.join(self.columns)}" if self.columns else "it has no columns"
+            raise InputError(f"columns.{unused[0]}: the data are read as {self.name}, and {has}; leave this key out")
+        if not self.sides and isinstance(study.split, Sides):
+            raise InputError(f"split: the data are read as {self.name}, whose split is fixed; leave this key out")
+
+
+_ROLES = ("image", "label", "group", "split")
 
 
 def _digits(_: Study) -> Listing:
@@ -50,28 +68,30 @@ def _folder(data: str) -> Path:
 
 
 SOURCES: tuple[Source, ...] = (
-    Source("digits", "scikit-learn's 1,797 handwritten digits of 8x8 pixels; no download", "digits".__eq__, _digits),
+    Source("digits", "scikit-learn's 1,797 handwritten digits of 8x8 pixels; no download", "digits".__eq__, _digits,
+           sides=False),
     Source("cifar10", "CIFAR-10 from the Hugging Face hub (uoft-cs/cifar10)", "cifar10".__eq__,
-           lambda study: tables.from_hub("uoft-cs/cifar10", study)),
+           lambda study: tables.from_hub("uoft-cs/cifar10", study), (*_ROLES, "minus_one")),
     Source("hub:owner/name", "any image classification set of the Hugging Face hub",
-           lambda data: data.startswith("hub:"), lambda study: tables.from_hub(study.data.removeprefix("hub:"), study)),
+           lambda data: data.startswith("hub:"), lambda study: tables.from_hub(study.data.removeprefix("hub:"), study),
+           (*_ROLES, "extension", "minus_one")),
     Source("cifar-10-batches-py", "a folder with CIFAR-10's official Python files",
-           lambda data: cifar.batches_folder(_folder(data)) is not None, lambda study: cifar.load(_folder(study.data))),
+           lambda data: cifar.batches_folder(_folder(data)) is not None, lambda study: cifar.load(_folder(study.data)),
+           sides=False),
     Source("features", "an .npz or Parquet file with embeddings (N, D) and labels, without images",
            lambda data: feature_files.recognises(_folder(data)),
-           lambda study: features.load(_folder(study.data), study)),
+           lambda study: features.load(_folder(study.data), study), (*_ROLES, "minus_one")),
     Source("Parquet", "a Parquet file, or a folder of them (train*.parquet, test*.parquet), with an image and a label",
            lambda data: bool(tables.parquet_files(_folder(data))),
-           lambda study: tables.from_parquet(_folder(study.data), study)),
+           lambda study: tables.from_parquet(_folder(study.data), study),
+           (*_ROLES, "folder", "extension", "minus_one")),
     Source("CSV", "a CSV file with the columns path,label[,group][,split]; paths are relative to the file",
            lambda data: _folder(data).suffix.lower() == ".csv" and not _folder(data).is_dir(),
-           lambda study: csv_files.from_csv(_folder(study.data), study)),
+           lambda study: csv_files.from_csv(_folder(study.data), study),
+           tuple(Columns.model_fields)),
     Source("folder", "a folder with one folder of images a class, with or without train/ and test/ above them",
            lambda data: _folder(data).is_dir(), lambda study: folders.from_folder(_folder(study.data), study)),
 )  # fmt: skip
-
-WITHOUT_NAMES = ("digits", "cifar-10-batches-py")
-"""Sources whose splits have no names that `split` could choose from."""
 
 
 def open_dataset(study: Study, progress: Progress = lambda _what, _done, _total: None) -> Dataset:
@@ -92,8 +112,7 @@ def _open(study: Study, progress: Progress) -> Dataset:
         raise InputError("data: nothing is named; give a source's name, hub:owner/name or a path")
     for source in SOURCES:
         if source.recognises(study.data):
-            if study.split != "auto" and source.name in WITHOUT_NAMES:
-                raise InputError(f"split: {source.name} has a split of its own or none, and no names; leave split out")
+            source.check(study)
             dataset = build(source.load(study), study, progress)
             return features.with_features(dataset, study, progress) if study.features else dataset
     if _folder(study.data).exists():

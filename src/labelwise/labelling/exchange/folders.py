@@ -8,11 +8,12 @@ import re
 import unicodedata
 from pathlib import Path
 
+from labelwise.data.class_names import FILE as CLASSES
+from labelwise.data.class_names import IMAGES, NAMES
 from labelwise.errors import InputError
 from labelwise.labelling.exchange.job import Job
 from labelwise.labelling.exchange.pictures import Labelled
 
-CLASSES = "classes.json"
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?$", re.IGNORECASE)
 LONGEST = 120
@@ -62,8 +63,8 @@ def write(job: Job, folder: Path) -> str:
 
 def write_links(job: Job, folder: Path) -> str:
     """Write the same folders with links: nothing leaves the images' folder."""
-    folders = _class_folders(job, folder)
     root = os.path.realpath(job.snapshot.folder)
+    folders = _class_folders(job, folder, root)
     names: dict[str, Names] = {}
     labelled = Labelled(job.snapshot)
     count = 0
@@ -80,14 +81,19 @@ def write_links(job: Job, folder: Path) -> str:
     return f"{count:,} links to the originals, which keep their metadata: nothing was copied{note}"
 
 
-def _class_folders(job: Job, folder: Path) -> dict[str, str]:
-    """Return class -> folder name, and write it down, since folders can neither keep the order nor every name."""
+def _class_folders(job: Job, folder: Path, images: str = "") -> dict[str, str]:
+    """Return class -> folder name, and write it down, since folders can neither keep the order nor every name.
+
+    images: the folder that links lead to, so that a study may follow them.
+    """
     if not job.snapshot.board.labels:
         raise InputError("no image has a label yet; label some first, or export to csv")
     names = Names()
     folders = {name: names.take(name) for name in job.snapshot.classes}
-    listed = [{"name": name, "folder": below} for name, below in folders.items()]
-    (folder / CLASSES).write_text(json.dumps({"classes": listed}, ensure_ascii=False, indent=1), encoding="utf-8")
+    listed = {NAMES: [{"name": name, "folder": below} for name, below in folders.items()]}
+    found = {**listed, IMAGES: images} if images else listed
+    text = json.dumps(found, ensure_ascii=not images.isprintable(), indent=1)  # a path may be no text
+    (folder / CLASSES).write_text(text, encoding="utf-8")
     return folders
 
 

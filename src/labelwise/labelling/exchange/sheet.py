@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from labelwise.data.exported import PREDICTED, STATUSES
 from labelwise.data.labels import NOTHING
 from labelwise.errors import InputError, nearest
 from labelwise.labelling.events import ANSWERS, PURPOSES
@@ -22,8 +24,6 @@ from labelwise.spreadsheets import guarded, unguarded
 
 NAME = "labels.csv"
 COLUMNS = ("path", "sha256", "label", "status", "annotator", "time", "seconds", "round", "probability", "source")
-STATUSES = (*ANSWERS, "predicted", "unlabelled", "unreadable", "missing", "class")
-"""Of a row: a person's answer; the model's; an image without either; a class, for their order."""
 ANONYMOUS = "import"
 """The annotator of labels whose file names none."""
 
@@ -82,6 +82,7 @@ def read(path: Path) -> Contents:
         names = [name.strip() for name in reader.fieldnames or []]
         _check_columns(path, names)
         reader.fieldnames = names
+        passed = Counter[str]()
         for row in reader:
             where = f"{path}, line {reader.line_num}"
             cells = _cells(row, where)
@@ -100,9 +101,13 @@ def read(path: Path) -> Contents:
                 answers.append(_answer(cells, status, where))
                 if status == "label":
                     classes[cells["label"]] = None
+            elif status == "predicted" or cells["label"]:
+                passed[status] += 1
     except csv.Error as error:
         raise InputError(f"{path}: broken CSV: {error}; mend it or save it again") from None
-    return Contents(list({**declared, **classes}), answers, list(test))
+    notes = [f"{count:,} labels of the status {status} are nobody's, and were passed over"
+             for status, count in passed.items()]  # fmt: skip
+    return Contents(list({**declared, **classes}), answers, list(test), notes)
 
 
 def _check_columns(path: Path, names: list[str]) -> None:
@@ -112,6 +117,11 @@ def _check_columns(path: Path, names: list[str]) -> None:
             if len(names) == 1 and ";" in names[0]:
                 hint = ": its columns are separated by semicolons, and commas are needed"
             raise InputError(f"{path}: no column '{column}'{hint}; write path,label in the first line")
+    if PREDICTED in names and "status" not in names:
+        raise InputError(
+            f"{path}: the column '{PREDICTED}' says that a model gave these labels, as predict and pick print them; if "
+            "people gave them, remove this column"
+        )
     if doubled := {name for name in names if names.count(name) > 1} & set(COLUMNS):
         raise InputError(f"{path}: two columns '{min(doubled)}'; keep one")
 
