@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STUDIO := $(VENV)-label-studio/.installed
 # The core, from the configuration to the analysis: what `make test-fast` runs of it is what is not marked slow
-CORE := $(addprefix tests/,data models strategies labelers study analysis cli/test_progress.py) \
-	$(patsubst %,tests/test_%.py,config seeds cache metrics predictions loop records)
+CORE := $(addprefix tests/,cache data models strategies labelers study analysis cli/test_progress.py) \
+	$(patsubst %,tests/test_%.py,config seeds metrics predictions loop records)
 
 .PHONY: demo test test-fast check format docs bench clean
 

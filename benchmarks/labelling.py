@@ -22,6 +22,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from labelwise.cache import Rows
 from labelwise.labelling.messages import Job, Judged, Picked
 from labelwise.labelling.training import Trainer
 
@@ -77,20 +78,21 @@ def rounds(folder: Path) -> tuple[float, float]:
     rng = np.random.default_rng(0)
     truth = rng.integers(len(CLASSES), size=ROWS)
     centres = rng.standard_normal((len(CLASSES), FEATURES), dtype=np.float32)
-    path = folder / "values.f16"
-    with path.open("wb") as file:
+    hashes = rng.integers(1, 256, (ROWS, 32)).astype(np.uint8)
+    with Rows(folder / "store", FEATURES) as store:
         for start in range(0, ROWS, 5_000):
             rows = 0.15 * centres[truth[start : start + 5_000]] + rng.standard_normal(
                 (5_000, FEATURES), dtype=np.float32
             )
-            file.write(rows.astype("<f2").tobytes())
+            store.put(hashes[start : start + 5_000], rows.astype("<f2"), 0.0, np.full(5_000, -1))
     order = rng.permutation(ROWS)
     test, train, pool = np.sort(order[:TESTS]), order[TESTS : TESTS + LABELS], np.sort(order[TESTS + LABELS :])
 
     def job(labels: int) -> Job:
         every = np.arange(labels)
         return Job(
-            0, str(path), ROWS, FEATURES, tuple(range(len(CLASSES))), train[:labels], truth[train[:labels]],
+            0, str(folder / "store"), hashes, FEATURES, tuple(range(len(CLASSES))),
+            train[:labels], truth[train[:labels]],
             every // 20, every % 5 == 0, every % 5 > 0, test, truth[test], pool, "margin", {}, 40, 20, 0, 1.5, 0,
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from labelwise.arrays import floored
-from labelwise.metrics import calibration_error, evaluate
+from labelwise.metrics import calibration_error, evaluate, plain
 
 
 def test_against_scikit_learn(rng: np.random.Generator) -> None:
@@ -19,6 +19,13 @@ def test_against_scikit_learn(rng: np.random.Generator) -> None:
     normalised = probs / probs.sum(axis=1, keepdims=True, dtype=np.float64)
     assert found.loss == pytest.approx(log_loss(labels, normalised), rel=1e-5)
     assert found.recall.shape == found.precision.shape == found.f1.shape == (5,)
+
+
+def test_a_class_without_test_images_has_no_numbers(rng: np.random.Generator) -> None:
+    probs, labels = floored(rng.dirichlet(np.ones(4), 200)), rng.integers(0, 3, 200)
+    found = evaluate(probs, labels)
+    assert plain(found.recall)[3] is plain(found.precision)[3] is plain(found.f1)[3] is None
+    assert found.macro_f1 == pytest.approx(f1_score(labels, probs.argmax(1), average="macro", labels=[0, 1, 2]))
 
 
 def test_calibration_error_by_hand() -> None:

@@ -15,7 +15,8 @@ from labelwise.config import Study
 from labelwise.data import deep as module
 from labelwise.data.dataset import Dataset
 from labelwise.data.deep import only
-from labelwise.data.images import from_blobs, unseen
+from labelwise.data.images import unseen
+from labelwise.data.inspection import from_blobs
 from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError
 from pictures import encoded, picture, write

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from labelwise.config import Study
 from labelwise.data import images as module
 from labelwise.data.decode import LOOK
-from labelwise.data.images import from_array, from_blobs
+from labelwise.data.inspection import from_array, from_blobs
 from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError
 from pictures import class_folders, encoded, picture, write
@@ -119,25 +120,78 @@ def test_an_image_that_changes_under_way_is_said(tmp_path: Path) -> None:
     write(path, b"something else")
     with pytest.raises(InputError, match=r"cat.3\.png was changed or removed since it was read first"):
         dataset.images.squares(np.array([0, index]), 32, 1.0)
+    write(path, encoded(picture(8, 3, size=(200, 200))))
+    with pytest.raises(InputError, match=r"was changed or removed since it was read first: its content is another one"):
+        dataset.images.squares(np.array([index]), 32, 1.0)
     path.unlink()
     with pytest.raises(InputError, match=r"cat.3\.png was changed or removed"):
         dataset.images.squares(np.array([index]), 32, 1.0)
 
 
-@pytest.mark.parametrize("file", ["pixels.bin", "looks.npy", "readable.npy", "meta.json"])
-@pytest.mark.parametrize("left", [0.0, 0.5, None])
-def test_a_damaged_cache_is_made_again(cache: Path, file: str, left: float | None) -> None:
+@pytest.mark.parametrize("file", ["pixels.bin", "looks.npy", "readable.npy", "shas.npy", "meta.json"])
+@pytest.mark.parametrize("left", [0.0, 0.5, 1.0, None])
+def test_a_damaged_cache_is_made_again(
+    cache: Path, file: str, left: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
     blobs = blobs_of([(20, 30)] * 10)
     images, _ = from_blobs(blobs.__getitem__, names_of(blobs), "key", 10**6, silent)
     before = np.array(images.pixels)
     ((path,),) = [list((cache / "images").glob(f"*/{file}"))]
     if left is None:
         path.unlink()
+    elif left == 1:
+        content = bytearray(path.read_bytes())
+        content[-3] ^= 1  # of the same length, and nothing else would notice
+        path.write_bytes(content)
     else:
         os.truncate(path, int(path.stat().st_size * left))
     again, _ = from_blobs(blobs.__getitem__, names_of(blobs), "key", 10**6, silent)
     np.testing.assert_array_equal(again.pixels, before)
     assert again.fingerprint == images.fingerprint
+    assert [record.message.count("is damaged and is made again") for record in caplog.records] == [1]
+
+
+def test_what_could_not_be_read_is_tried_again_but_a_broken_image_is_not() -> None:
+    blobs, away, asked = blobs_of([(20, 30)] * 6), {1, 4}, list[int]()
+    blobs[2] = b"broken"
+
+    def blob(index: int) -> bytes:
+        asked.append(index)
+        if index in away:
+            raise OSError(errno.EIO, "Input/output error")
+        return blobs[index]
+
+    _, found = from_blobs(blob, names_of(blobs), "key", 10**6, silent)
+    assert found.readable.tolist() == [0, 3, 5]
+    assert found.unreadable[1] == "unreadable: Input/output error"
+    asked.clear()
+    _, again = from_blobs(blob, names_of(blobs), "key", 10**6, silent)
+    assert asked == [1, 4], "the others are known"
+    assert again.unreadable == found.unreadable
+    away.clear()
+    images, whole = from_blobs(blob, names_of(blobs), "key", 10**6, silent)
+    assert whole.unreadable.keys() == {2}
+    np.testing.assert_array_equal(
+        images.pixels[[1, 3]], np.stack([picture(1, size=(20, 30)), picture(4, size=(20, 30))])
+    )
+    asked.clear()
+    from_blobs(blob, names_of(blobs), "key", 10**6, silent)
+    assert not asked
+
+
+def test_hashes_stand_for_the_content_of_each_image() -> None:
+    blobs = blobs_of([(20, 30)] * 4)
+    blobs[1] = b"broken"
+    images, _ = from_blobs(blobs.__getitem__, names_of(blobs), "key", 10**6, silent)
+    assert [row.tobytes() for row in images.hashes] == [hashlib.sha256(blobs[i]).digest() for i in (0, 2, 3)]
+    np.testing.assert_array_equal(images.part(np.array([2, 0])).hashes, images.hashes[[2, 0]])
+    pixels = np.stack([picture(i, size=(4, 6)) for i in (1, 2, 1)])
+    memory = from_array(pixels, ["a", "b", "c"])[0]
+    assert (memory.hashes[0] == memory.hashes[2]).all()
+    assert len(np.unique(memory.hashes, axis=0)) == 2
+    turned = from_array(pixels.reshape(3, 6, 4, 3), ["a", "b", "c"])[0]
+    assert len(np.unique(np.concatenate([memory.hashes, turned.hashes]), axis=0)) == 4, "the shape counts"
+    assert memory.way != images.way
 
 
 def test_a_disk_that_is_full_in_the_middle(cache: Path) -> None:

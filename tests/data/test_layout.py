@@ -130,3 +130,12 @@ def test_third_parts_are_counted(tmp_path: Path) -> None:
     assert listing.unused == {"images beside the class folders": 1, "images in extra": 4, "images in masks": 2,
                               "images in val": 4}  # fmt: skip
     assert listing.kind == "folder"
+
+
+@pytest.mark.parametrize("folders", [both("train", "test"), both("a", "b"), ["train", "test"]])
+def test_a_folder_around_the_class_folders_is_named(tmp_path: Path, folders: list[str]) -> None:
+    files(tmp_path, *(f"unpacked/{folder}" for folder in folders))
+    with pytest.raises(
+        InputError, match="a single class folder, unpacked; if it holds the class folders, give its path"
+    ):
+        read(tmp_path)

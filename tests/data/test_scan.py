@@ -93,6 +93,7 @@ def test_links_that_lead_out_are_listed(tmp_path: Path) -> None:
     (tmp_path / "inside out").mkdir()
     (tmp_path / "in" / "d").symlink_to(tmp_path / "inside out")  # its path begins as the folder's does
     seen = scan(tmp_path / "in")
-    assert [(f.path, f.problem) for f in seen.images] == [("a.png", "a link that leads out of the folder")]
+    outside = str((tmp_path / "out" / "1.png").resolve())
+    assert [(f.path, f.real, f.outside) for f in seen.images] == [("a.png", outside, True)]
     assert seen.outside == ["b", "d"]
     assert seen.unused == {"files of other kinds (no extension)": 1, "links to folders elsewhere": 2}

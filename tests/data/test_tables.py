@@ -219,12 +219,19 @@ def test_train_and_test_with_different_classes(root: Path) -> None:
     assert dataset.seen.untested == ("c",)
 
 
-def test_a_damaged_copy_is_made_again(root: Path, cache: Path) -> None:
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_a_damaged_copy_is_made_again(root: Path, cache: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     hub_like(20).to_parquet(root / "x.parquet")
     fingerprint = opened(root).fingerprint
     (copy,) = (cache / "tables").rglob("*.arrow")
-    os.truncate(copy, 100)
+    if damage == "cut":
+        os.truncate(copy, 100)
+    else:
+        content = bytearray(copy.read_bytes())
+        content[len(content) // 2] ^= 1  # a picture's bit, or a label's
+        copy.write_bytes(content)
     again = opened(root)
+    assert [record.message.count("is damaged and is made again") for record in caplog.records] == [1]
     assert again.fingerprint == fingerprint
     assert again.images.blob is not None
     assert again.images.blob(19) == pictures(20)[19]

@@ -70,8 +70,8 @@ class FakeProject:
         done = len(labels)
         said = {
             "project": {
-                "name": "photos", "images": len(self.images), "unreadable": 0, "budget": self.budget, "overlap": 1,
-                "strategy": "margin", "backbone": "efficientnet_lite0",
+                "name": "photos", "images": len(self.images), "unreadable": 0, "not_used": [], "budget": self.budget,
+                "overlap": 1, "strategy": "margin", "backbone": "efficientnet_lite0",
             },
             "classes": self.classes, "merge": self.merged,
             "phase": "test" if done < self.test else "train", "done": done,

@@ -38,7 +38,7 @@ def test_a_file_that_links_list_again_is_one_image(tmp_path: Path) -> None:
     assert [f.path for f in seen.images] == ["a/1.png"]
     assert not_used(seen) == [
         "beside the images, not used: 1 links to folders elsewhere, 2 links to images that are listed already",
-        "links that lead out of the folder are not followed: out",
+        "links to folders elsewhere are not followed: out",
     ]
 
 

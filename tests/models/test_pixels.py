@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from labelwise.config import Learner, Study
-from labelwise.data.images import ImageSet, from_array
+from labelwise.data.images import ImageSet
+from labelwise.data.inspection import from_array
 from labelwise.data.sources import open_dataset
 from labelwise.data.squares import to_square
 from labelwise.models.backbone import Backbone, load_backbone

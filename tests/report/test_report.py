@@ -15,6 +15,7 @@ import pytest
 
 import fake
 from labelwise.config import Study
+from labelwise.data.seen import Seen, Sizes
 from labelwise.records import reading
 from labelwise.report import content as contents
 from labelwise.report import published, write_report
@@ -284,11 +285,21 @@ def test_images_that_are_gone_or_changed_are_said(folder: Path, page: str) -> No
 
 def test_without_images_no_path_is_left(tmp_path: Path) -> None:
     made = study(data="/secret/place/photos", sizes=["3%"], learner={"kind": "probe", "weights": "/secret/w.pth"})
-    store = make_store(tmp_path, made, source="/secret/place/photos", notes=["2 images left out: /secret/a.jpg (odd)"])
+    seen = Seen(
+        "/secret/place/photos", "folder", "20% set apart", unreadable={"/secret/a.jpg": "odd"},
+        unused={"folders that are not used: /secret/b": 1}, sizes=Sizes((8, 8), (40, 30), (8, 8), 2, 0.1, 0.25),
+        modes={"RGB": 1200},
+    )  # fmt: skip
+    notes = ["2 images left out: /secret/a.jpg (odd)"]
+    store = make_store(tmp_path, made, source="/secret/place/photos", notes=notes, seen=seen.record())
     page = write_report(store, tmp_path / "report", images=False)
     for path in (page, *(page.parent / "tables").iterdir()):
         assert "secret" not in path.read_text(encoding="utf-8", errors="replace")
-    assert "secret" in write_report(store, tmp_path / "report").read_text(encoding="utf-8")
+    with_paths = write_report(store, tmp_path / "report").read_text(encoding="utf-8")
+    assert "secret" in with_paths
+    assert "folder, 20% set apart" in with_paths
+    assert "8x8 to 40x30" in with_paths
+    assert "RGB 1,200" in with_paths
 
 
 @pytest.mark.parametrize("fails", ["read", "render"])

@@ -19,7 +19,8 @@ import pytest
 import fake
 from labelwise.analysis.results import rounds
 from labelwise.config import Study
-from labelwise.data.images import from_array, unseen
+from labelwise.data.images import unseen
+from labelwise.data.inspection import from_array
 from labelwise.data.sources import open_dataset
 from labelwise.errors import InputError
 from labelwise.models import embeddings
@@ -218,7 +219,7 @@ def test_images_that_are_sent_embed_to_equal_bits(encoded: bool) -> None:
             blobs.append(blob.getvalue())
         images = replace(images, pixels=None, blob=blobs.__getitem__, max_pixels=10_000)
     backbone, chosen = load_backbone(STUDY.learner), np.arange(5, 25)
-    module = embeddings.scoring_module(images, backbone)
+    module = embeddings.scoring_module(backbone, 128)
     sent = images.part(chosen)
     assert len(sent) == 20
     assert sent.names[0] == "5"

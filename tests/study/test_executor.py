@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -23,6 +24,7 @@ from labelwise.config import Study
 from labelwise.errors import InputError
 from labelwise.records import reading, writing
 from labelwise.study.executor import run_study
+from pictures import class_folders, encoded, picture, write
 
 
 def study(**changes: Any) -> Study:
@@ -38,6 +40,19 @@ def _fake() -> None:
     fake.install()
     for seen in (fake.FITS, fake.CALLS, fake.TUNED):
         seen.clear()
+
+
+def test_a_study_with_a_class_that_has_no_test_images(tmp_path: Path, cache: Path) -> None:
+    class_folders(tmp_path / "data", count=60)
+    for i in range(40):
+        write(tmp_path / "data" / "emu" / f"{i}.png", encoded(picture(7)))
+    small = study(data=str(tmp_path / "data"), sizes=[40], seeds=1, arms=["random", "margin"])
+    run_study(small, tmp_path / "out", fake.Silent())
+    store = reading(tmp_path / "out")
+    assert (rounds(store)["status"] == "done").all()
+    with sqlite3.connect(tmp_path / "out" / "study.db") as database:
+        recall = [json.loads(row)["recall"] for (row,) in database.execute("SELECT per_class FROM rounds")]
+    assert all(values[2] is None and None not in values[:2] for values in recall)
 
 
 def test_records_of_a_whole_study(tmp_path: Path) -> None:
@@ -59,6 +74,17 @@ def test_records_of_a_whole_study(tmp_path: Path) -> None:
     sets = {arm: set(part["index"]) for arm, part in start[start["seed"] == 0].groupby("arm")}
     assert sets["random"] == sets["margin"] == sets["entropy_typicality"]
     assert sets["random"] < sets["stratified"]
+
+
+def test_what_was_read_is_said_and_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "labelwise"):
+        run_study(study(arms=["random"], seeds=1), tmp_path, fake.Silent())
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0].startswith("Data: digits (scikit-learn): pool 1,")
+    assert said[1].startswith("10 classes (0, 1, 2,")
+    found = reading(tmp_path).study()["data"]
+    assert (found["seen"]["pool"], found["seen"]["test"]) == (found["pool"], found["test"])
+    assert found["seen"]["sizes"]["commonest"] == [8, 8]
 
 
 def test_the_truth_is_what_is_recorded(tmp_path: Path) -> None:
@@ -263,6 +289,7 @@ import fake; fake.install()
 from pathlib import Path
 from labelwise.config import Study
 from labelwise.study.executor import run_study
+from pictures import class_folders, encoded, picture, write
 print("ready", flush=True)
 run_study(Study.model_validate_json(sys.argv[3]), Path(sys.argv[2]), fake.Silent())
 """

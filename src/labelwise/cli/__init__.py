@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labelwise.cli import exchange
+from labelwise.cli import cache, exchange
 from labelwise.cli.embed import embed
 from labelwise.cli.encoding import print_any_text, read_names_as_utf8
 from labelwise.cli.inspect import inspect
@@ -254,6 +254,7 @@ def doctor(format_: As = Format.table) -> None:
 
 app.command()(inspect)
 app.command()(embed)
+app.add_typer(cache.app, name="cache")
 app.command()(label)
 for _name, _command in exchange.COMMANDS.items():
     app.command(_name)(_command)

@@ -10,6 +10,9 @@ import typer
 
 from labelwise.cli.options import As, Format
 
+SHOWN = 10
+"""Unreadable images that are named."""
+
 
 def inspect(
     data: Annotated[str, typer.Argument(metavar="DATA", help="A path, a source's name or hub:owner/name.")],
@@ -45,10 +48,13 @@ def inspect(
     if format_ is Format.csv:
         print_rows(rows, format_.value)
         return
-    for line in [*seen.lines(), *seen.notes]:
+    for line in [*seen.lines(), *(f"Note: {note}" for note in seen.notes)]:
         typer.echo(line)
-    for name, why in list(seen.unreadable.items())[:10]:
+    shown = list(seen.unreadable.items())
+    for name, why in shown[:SHOWN]:
         typer.echo(f"Unreadable: {name} ({why})")
+    if len(shown) > SHOWN:
+        typer.echo(f"Unreadable: {len(shown) - SHOWN:,} more; --format json names all")
     typer.echo()
     print_rows(rows, format_.value)
     if html is not None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from labelwise.arrays import Labels
 from labelwise.config import Study, digest
 from labelwise.data.dataset import Dataset, Listing
-from labelwise.data.images import ImageSet, Inspection, Progress, from_array, from_blobs, names_alone
+from labelwise.data.images import ImageSet, Progress
+from labelwise.data.inspection import Inspection, from_array, from_blobs, names_alone
 from labelwise.data.seen import Seen, classes_of, sizes_of
 from labelwise.data.splits import groups_by, groups_of, overlap, set_apart
 from labelwise.errors import InputError, printable

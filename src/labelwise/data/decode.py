@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from labelwise.data.depth import problem, scaled
 
-DECODER = "2"
-"""Part of every cache's key: changes with the pixels that a file is decoded to."""
+DECODER = f"2 Pillow {PIL.__version__}"
+"""Part of every cache's key: its number changes with the pixels that come out of an encoded image."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 EXTENSIONS = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
@@ -49,6 +50,13 @@ class UnreadableImageError(Exception):
 
 class DepthUnknownError(UnreadableImageError):
     """An image of more than 8 bits cannot be shown, since no depth is fixed yet."""
+
+
+class AwayError(UnreadableImageError):
+    """Its file cannot be read at present: it is gone, or its disk is. Nothing is known of the image, and it is tried
+
+    again later.
+    """
 
 
 @dataclass(frozen=True)

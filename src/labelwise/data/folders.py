@@ -28,7 +28,7 @@ def from_folder(root: Path, study: Study) -> Listing:
     ones without images, splits that are not clear, or that have different classes.
     """
     given = read_class_names(root)
-    seen = scan(root, elsewhere=given.images)
+    seen = scan(root)
     for folder, why in sorted(seen.closed.items()):
         raise InputError(f"cannot read {root / folder}: {why}; check the path and its permissions")
     layout = lay_out(root, seen, study.split)
@@ -61,7 +61,7 @@ def from_folder(root: Path, study: Study) -> Listing:
         key=digest(printable(str(root.resolve())), *map(_as_found, names, images)),
         kind="folder",
         unused={what: number for what, number in sorted(unused.items()) if number},
-        notes=(*layout.notes, *given.notes(), *found.notes, *empty, *linked_out(seen)),
+        notes=(*layout.notes, *given.notes(), *found.notes, *empty, *linked_out(seen), *_elsewhere(images)),
     )
 
 
@@ -128,6 +128,11 @@ def _groups(images: Sequence[Found], layout: Layout) -> Iterator[str]:
     for image in images:  # a single folder below, such as class/images, separates nothing
         folder, parent = layout.folder(image.path), os.path.dirname(image.path)
         yield "" if parent == folder or len(parents[folder]) == 1 else parent
+
+
+def _elsewhere(images: Sequence[Found]) -> list[str]:
+    links = sum(image.outside for image in images)
+    return [f"{links:,} images are links to files outside of the folder"] if links else []
 
 
 def _order(path: str, klass: str, test: bool) -> tuple[bool, str, list[tuple[bool, str]]]:

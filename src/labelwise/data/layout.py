@@ -87,9 +87,7 @@ def _check_links(root: Path, seen: Scan) -> None:
     """Refuse links that lead out where folders of classes or splits are meant. Errors: InputError."""
     for link in seen.outside:
         if link.count("/") < 1 or all(read(name).side for name in link.split("/")[:-1]):
-            raise InputError(
-                f"{root}: {link} is a link that leads out of the folder; put the images in there themselves"
-            )
+            raise InputError(f"{root}: {link} is a link to a folder elsewhere; put the images in there themselves")
 
 
 def _classes_only(inner: Mapping[str, Sequence[str]]) -> Layout:
@@ -195,4 +193,4 @@ def _below(root: Path, inner: Mapping[str, Sequence[str]], chosen: Chosen) -> La
         f"{name}/{part}": (name, part in chosen.test)
         for name, folders in inner.items() for part in folders if part in (*chosen.train, *chosen.test)
     }  # fmt: skip
-    return Layout(2, places, bool(chosen.test), False, frozenset(chosen.unused), below=True, notes=chosen.notes)
+    return Layout(2, places, bool(chosen.test), True, frozenset(chosen.unused), below=True, notes=chosen.notes)

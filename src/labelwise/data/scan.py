@@ -1,6 +1,7 @@
 """The images of a folder: the one scan that studies, labelling, picking and predicting share.
 
-Links are followed where they stay inside the folder. What is left out is counted, so that it can be said.
+Links to folders are followed where they stay inside the folder. A link to a file elsewhere is marked: a study reads
+it, and a page that serves others does not. What is left out is counted, so that it can be said.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ MADE_BY_PROGRAMS = frozenset({
     "thumbnails",
 })  # fmt: skip
 """Folders that systems and programs make: small copies, archives' shadows and waste, not images that are meant."""
-OUTSIDE = "a link that leads out of the folder"
 NO_FILE = "no file, but a pipe, a device or a link to a folder"
 KINDS = 12
 """Extensions of other files that are counted one by one."""
@@ -31,8 +31,8 @@ HEAD = 32  # bytes that tell a format
 class Found:
     """A picture in the folder, or what looks like one by its name.
 
-    path: below it, with `/`; real: where the file itself lies, below the folder, if a link leads to it, or "" (a whole
-    path where it lies in `elsewhere`, see `scan`); problem: why it cannot be used, known without reading it, or "".
+    path: below it, with `/`; real: where the file itself lies, if a link leads to it, or "": below the folder, or
+    as a whole path if it is `outside`; problem: why it cannot be used, known without reading it, or "".
     """
 
     path: str
@@ -41,6 +41,7 @@ class Found:
     problem: str = ""
     ctime_ns: int = 0
     real: str = ""
+    outside: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,14 @@ class Scan:
         return replace(self, images=kept, unused={**self.unused, **links})
 
 
-def scan(root: Path, leave_out: Path | None = None, elsewhere: str = "") -> Scan:
+def scan(root: Path, leave_out: Path | None = None) -> Scan:
     """List a folder's pictures and those of the folders in it; `leave_out` is a folder inside that is passed over.
 
-    elsewhere: another folder, to whose pictures links may lead.
 
     Pictures are known by their extension, or by their first bytes where they have none.
     Errors: InputError where `root` itself cannot be read.
     """
     walk = _Walk(os.path.realpath(root), "" if leave_out is None else os.path.realpath(leave_out))
-    walk.elsewhere = os.path.join(os.path.realpath(elsewhere), "") if elsewhere else ""
     walk.look_into("", "")
     if why := walk.closed.get(""):
         raise InputError(f"cannot read the folder {root}: {why}")
@@ -95,7 +94,7 @@ class _Walk:
     """A walk through a folder and what it has met so far. Paths are below the folder, "" for itself."""
 
     def __init__(self, root: str, leave_out: str) -> None:
-        self.root, self.leave_out, self.elsewhere = root, leave_out, ""
+        self.root, self.leave_out = root, leave_out
         self.images: list[Found] = []
         self.folders: list[str] = []
         self.closed: dict[str, str] = {}
@@ -186,15 +185,10 @@ class _Walk:
             return Found(path, 0, 0, f"unreadable: {error.strerror}")
         if not stat.S_ISREG(status.st_mode):  # never opened: reading a pipe would wait for ever
             return Found(path, 0, 0, NO_FILE)
-        if entry.is_symlink():
-            inside = self._inside(entry.path)
-            if inside is None and self.elsewhere:
-                there = os.path.realpath(entry.path)
-                inside = there if there.startswith(self.elsewhere) else None
-            if inside is None:
-                return Found(path, 0, 0, OUTSIDE)
-            real = inside
-        return Found(path, status.st_size, status.st_mtime_ns, "", status.st_ctime_ns, "" if real == path else real)
+        inside = self._inside(entry.path) if entry.is_symlink() else real
+        lies = os.path.realpath(entry.path) if inside is None else "" if inside == path else inside
+        times = status.st_mtime_ns, status.st_ctime_ns
+        return Found(path, status.st_size, times[0], "", times[1], lies, outside=inside is None)
 
     def counts(self) -> dict[str, int]:
         """Return what is not used, in words -> how many, with the rarer kinds of other files together."""
@@ -242,4 +236,4 @@ def linked_out(found: Scan) -> list[str]:
     if not found.outside:
         return []
     shown = ", ".join(found.outside[:5]) + (" ..." if len(found.outside) > 5 else "")
-    return [f"links that lead out of the folder are not followed: {shown}"]
+    return [f"links to folders elsewhere are not followed: {shown}"]

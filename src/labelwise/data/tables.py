@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from labelwise.cache import cache_folder, cannot_write
+from filelock import FileLock
+
+from labelwise.cache import SEAL, cache_folder, cannot_write, seal, use, verify, warn
 from labelwise.config import Study, digest
 from labelwise.data import arrow
 from labelwise.data.dataset import Listing
@@ -58,20 +60,17 @@ def from_parquet(path: Path, study: Study) -> Listing:
     key = digest(str(path.resolve()), *files, *(f"{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}" for s in stats))
     folder = cache_folder() / "tables" / key
     try:
-        splits = _load(files, folder)
-    except Exception:  # a damaged copy is made again; a damaged source fails again
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            splits = _load(files, folder)
-        except Exception as error:  # pyarrow, fsspec and datasets have no common error
-            cause = _cause(error)
-            if isinstance(cause, OSError) and cause.errno:
-                raise InputError(cannot_write(cause)) from None
-            raise InputError(f"{path}: cannot be read as Parquet: {_first_line(cause)}; make it again") from None
+        splits = _copy(files, folder)
+    except Exception as error:  # pyarrow, fsspec and datasets have no common error
+        cause = _cause(error)
+        if isinstance(cause, OSError) and cause.errno:
+            raise InputError(cannot_write(cause)) from None
+        raise InputError(f"{path}: cannot be read as Parquet: {_first_line(cause)}; make it again") from None
     unused = {f"files of {name}": len(named[name]) for name in chosen.unused}
     read = Chosen(("train",), ("test",) if chosen.test else (), notes=chosen.notes)
     listing = arrow.listing(str(path), splits, read, key, path if path.is_dir() else path.parent, study,
                             by_parts=_by_parts(named, study))  # fmt: skip
+    use(folder, listing.blob)  # the library has it mapped
     pooled = (f"read as one set: {listed(chosen.train)}",) if len(chosen.train) > 1 and not chosen.notes else ()
     notes = (*listing.notes, *pooled)
     return replace(listing, kind="Parquet", unused={**listing.unused, **unused}, notes=notes)
@@ -84,6 +83,23 @@ def _parts(names: Collection[str], study: Study, where: str, every: bool = False
 
 def _by_parts(names: Collection[str], study: Study) -> bool:
     return len(names) > 1 and not study.columns.split
+
+
+def _copy(files: dict[str, list[str]], folder: Path) -> Any:
+    """Open the library's copy of the tables, made where there is none, or one that is not whole or damaged."""
+    name, lock = f"{folder.parent.name}/{folder.name}", folder.parent / ".locks" / folder.name
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        if (folder / SEAL).is_file():
+            try:
+                verify(folder, name)
+                return _load(files, folder)
+            except Exception as error:  # as above
+                warn(f"the cache's copy {folder} is damaged and is made again: {_first_line(_cause(error))}")
+        shutil.rmtree(folder, ignore_errors=True)
+        splits = _load(files, folder)
+        seal(folder, name)
+    return splits
 
 
 def _load(files: dict[str, list[str]], folder: Path) -> Any:

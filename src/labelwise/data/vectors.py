@@ -109,22 +109,24 @@ def _checked(
     chunks: Chunks, copy: BinaryIO | None, where: str, progress: Progress
 ) -> tuple[NDArray[np.uint64], dict[str, Any]]:
     """Look at every value once: return a hash a row (N,) and what is to be kept. Errors: InputError."""
-    content, hashes, done, bad, first_bad, spread = hashlib.sha256(), [], 0, 0, -1, _Spread()
-    dtype, width = np.dtype(np.float32), 0
+    content, hashes, done, bad, first_bad = hashlib.sha256(), [], 0, 0, -1
+    low, high, dtype, width = np.empty(0), np.empty(0), np.dtype(np.float32), 0
     for chunk in chunks:
         values = _as_floats(chunk, where)
+        words = _ordered(values)
         dtype, width = values.dtype, values.shape[1]
-        finite = np.isfinite(values).all(axis=1)
-        if not finite.all():
-            first_bad = first_bad if bad else done + int(np.flatnonzero(~finite)[0])
-            bad += int((~finite).sum())
+        lowest, highest = (_back(found, dtype) for found in (words.min(axis=0), words.max(axis=0)))
+        if not (np.isfinite(lowest) & np.isfinite(highest)).all():
+            wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+            first_bad = first_bad if bad else done + int(wrong[0])
+            bad += len(wrong)
+        low, high = (np.minimum(low, lowest), np.maximum(high, highest)) if done else (lowest, highest)
         content.update(values.data)
-        hashes.append(_hashes(values))
-        spread.add(values)
+        hashes.append(_hashes(words))
         if copy is not None:
             copy.write(values.data)
         done += len(values)
-        progress("reading features", done, max(done, 1))
+        progress("reading features", done, done)
     if not done or not width:
         raise InputError(f"{where}: has no rows" if not done else f"{where}: has rows of no numbers")
     if bad:
@@ -134,7 +136,7 @@ def _checked(
         )
     shape = (done, width)
     meta = {
-        "shape": shape, "dtype": dtype.newbyteorder("<").str, "notes": spread.notes(where),
+        "shape": shape, "dtype": dtype.newbyteorder("<").str, "notes": _hardly_vary(low, high, where),
         "fingerprint": digest(content.hexdigest(), str(shape), dtype.name),
     }  # fmt: skip
     return np.concatenate(hashes), meta
@@ -151,43 +153,40 @@ def _as_floats(chunk: NDArray[Any], where: str) -> Floats:
     return np.ascontiguousarray(chunk, np.float32)
 
 
-class _Spread:
-    """Each column's lowest and highest value."""
-
-    def __init__(self) -> None:
-        self.low: NDArray[np.float64] | None = None
-        self.high: NDArray[np.float64] = np.empty(0)
-
-    def add(self, values: Floats) -> None:
-        low, high = values.min(axis=0).astype(np.float64), values.max(axis=0).astype(np.float64)
-        if self.low is not None:
-            low, high = np.minimum(self.low, low), np.maximum(self.high, high)
-        self.low, self.high = low, high
-
-    def notes(self, where: str) -> list[str]:
-        """Say which columns hardly vary. Errors: InputError for values beyond what can be computed with."""
-        assert self.low is not None
-        size = np.maximum(np.abs(self.low), np.abs(self.high))
-        if (size > LARGEST).any():
-            raise InputError(f"{where}: values reach {size.max():.3g} in size; scale them below {LARGEST:g}")
-        vary = self.high - self.low
-        hardly = np.flatnonzero((vary > 0) & (vary < 1e-5 * size))
-        if not len(hardly):
-            return []
-        named = ", ".join(map(str, hardly[:5].tolist())) + (", ..." if len(hardly) > 5 else "")
-        return [
-            f"{len(hardly)} columns of the features vary by less than 1/100,000 of their size, near the limits of "
-            f"float32 (columns {named}): where that is meant, subtract their means first"
-        ]
+def _ordered(values: Floats) -> NDArray[np.signedinteger[Any]]:
+    """Return whole numbers (n, D) in the order of the floats, the same for 0.0 and -0.0: fast also for float16."""
+    words: NDArray[np.signedinteger[Any]] = values.view(f"<i{values.dtype.itemsize}").copy()
+    words ^= (words >> (8 * words.itemsize - 1)) & np.iinfo(words.dtype).max  # all bits but the sign of negative ones
+    words += words < 0
+    return words
 
 
-def _hashes(values: Floats) -> NDArray[np.uint64]:
+def _back(words: NDArray[np.signedinteger[Any]], dtype: np.dtype[Any]) -> NDArray[np.float64]:
+    """Return the floats that whole numbers of `_ordered` stand for."""
+    words = words - (words < 0)
+    words ^= (words >> (8 * words.itemsize - 1)) & np.iinfo(words.dtype).max
+    return words.view(dtype).astype(np.float64)
+
+
+def _hardly_vary(low: NDArray[np.float64], high: NDArray[np.float64], where: str) -> list[str]:
+    """Say which columns hardly vary. low, high: (D,) of each. Errors: InputError for values that are too large."""
+    size = np.maximum(np.abs(low), np.abs(high))
+    if (size > LARGEST).any():
+        raise InputError(f"{where}: values reach {size.max():.3g} in size; scale them below {LARGEST:g}")
+    hardly = np.flatnonzero((high > low) & (high - low < 1e-5 * size))
+    if not len(hardly):
+        return []
+    named = ", ".join(map(str, hardly[:5].tolist())) + (", ..." if len(hardly) > 5 else "")
+    return [
+        f"{len(hardly)} columns of the features vary by less than 1/100,000 of their size, near the limits of float32 "
+        f"(columns {named}): where that is meant, subtract their means first"
+    ]
+
+
+def _hashes(words: NDArray[np.signedinteger[Any]]) -> NDArray[np.uint64]:
     """Return 64 bits a row (n,), the same for equal rows: a random linear function of their words."""
-    positive = values + values.dtype.type(0)  # -0.0 equals 0.0
-    words = positive.view(f"<u{values.dtype.itemsize}").astype(np.uint64)
-    factors = generator(0, "rows").integers(0, 2**63, values.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    words *= factors
-    found: NDArray[np.uint64] = words.sum(axis=1, dtype=np.uint64)
+    factors = generator(0, "rows").integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    found: NDArray[np.uint64] = words.astype(np.int64).view(np.uint64) @ factors
     return found
 
 

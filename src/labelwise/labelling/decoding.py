@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import multiprocessing
 import signal
@@ -15,8 +16,8 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from labelwise.data.decode import ImageInfo, UnreadableImageError, decode, inspect
-from labelwise.labelling.folder import read_inside
+from labelwise.data.decode import AwayError, ImageInfo, UnreadableImageError, decode, inspect
+from labelwise.labelling.folder import CHANGED, read_inside
 
 MAX_PIXELS = 100_000_000
 """An image above this is refused: 10,000 x 10,000."""
@@ -38,19 +39,22 @@ class Decoder:
             self.pool = ProcessPool(max_workers=processes, initializer=_limit, context=context)
             self.pool.schedule(_ready)  # starts them: the first image does not wait for that
 
-    def view(self, root: Path, path: str, side: int, bits: int = 0) -> bytes:
-        """Return a JPEG of an image without its metadata. bits: see `decode`. Errors: UnreadableImageError."""
-        return bytes(self._result(self.pool.schedule(_view, args=(root, path, side, bits), timeout=SECONDS)))
+    def view(self, root: Path, path: str, side: int, sha256: str, bits: int = 0) -> bytes:
+        """Return a JPEG of an image without its metadata. bits: see `decode`.
 
-    def inspections(self, root: Path, paths: list[str]) -> list[ImageInfo | str]:
+        Errors: UnreadableImageError, AwayError for other content than that of `sha256`.
+        """
+        return bytes(self._result(self.pool.schedule(_view, args=(root, path, side, sha256, bits), timeout=SECONDS)))
+
+    def inspections(self, root: Path, paths: list[str]) -> list[ImageInfo | UnreadableImageError]:
         """Return what each image is, or why it cannot be read, in order."""
         futures = [self.pool.schedule(_inspect, args=(root, path), timeout=SECONDS) for path in paths]
-        found: list[ImageInfo | str] = []
+        found: list[ImageInfo | UnreadableImageError] = []
         for future in futures:
             try:
                 found.append(self._result(future))
             except UnreadableImageError as error:
-                found.append(str(error))
+                found.append(error)
         return found
 
     def close(self) -> None:
@@ -100,8 +104,11 @@ def _inspect(root: Path, path: str) -> ImageInfo:
     return inspect(read_inside(root, path), MAX_PIXELS, keep=0)
 
 
-def _view(root: Path, path: str, side: int, bits: int) -> bytes:
-    image = decode(read_inside(root, path), MAX_PIXELS, bits)
+def _view(root: Path, path: str, side: int, sha256: str, bits: int) -> bytes:
+    blob = read_inside(root, path)
+    if hashlib.sha256(blob).hexdigest() != sha256:
+        raise AwayError(CHANGED)
+    image = decode(blob, MAX_PIXELS, bits)
     image.thumbnail((side, side))
     image.info.clear()  # Pillow would write a comment and a profile of the old file into the new one
     buffer = io.BytesIO()

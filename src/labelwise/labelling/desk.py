@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwise.data.decode import AwayError, UnreadableImageError
 from labelwise.database import now
 from labelwise.errors import InputError
 from labelwise.labelling.background import Worker, preparation, training
 from labelwise.labelling.board import Board
 from labelwise.labelling.events import CLASS_CHANGES, Event
-from labelwise.labelling.folder import scan
+from labelwise.labelling.folder import CHANGED, scan
 from labelwise.labelling.holds import Holds
 from labelwise.labelling.jobs import ask, enough_news, regrouped, training_job
-from labelwise.labelling.messages import Job, Judged, Picked, Work
+from labelwise.labelling.messages import Embedded, Job, Judged, NewRows, Picked, Work
 from labelwise.labelling.offers import TRAINING, Offer, Plan, in_stock, offers
 from labelwise.labelling.project import Project, check_budget, random_slice
 from labelwise.labelling.snapshot import Snapshot
@@ -51,7 +52,7 @@ class Desk:
         self.unsure = False  # whether the store may hold what memory does not
         self.rounds = project.store.rounds()
         in_stock(self.plan, self.rounds)  # until there is a new round, these are the best there are
-        self.embedded: tuple[str, int, int] = ("", 0, 0)
+        self.embedded = Embedded()
         self.probs: NDArray[np.float32] | None = None
         self.columns: tuple[int, ...] = ()
         self.model = ""
@@ -218,11 +219,18 @@ class Desk:
                 raise InputError(f"there is no image {image}")
             return self.images[image - 1].path
 
-    def unreadable(self, image: int, reason: str) -> None:
-        """Note an image that could not be shown."""
+    def check_content(self, image: int, sha256: str) -> None:
+        """Refuse to show another picture than the one that was read. Errors: AwayError."""
+        with self.lock:
+            if self.images[image - 1].sha256 not in ("", sha256):
+                raise AwayError(CHANGED)
+
+    def unreadable(self, image: int, error: UnreadableImageError) -> None:
+        """Note an image that could not be shown; one whose file is away is tried again when it is back."""
         with self.lock:
             if self.images[image - 1].status in ("new", "ok"):
-                change = {"id": image, "status": "unreadable", "reason": reason}
+                status = "missing" if isinstance(error, AwayError) else "unreadable"
+                change = {"id": image, "status": status, "reason": str(error)}
                 self.project.store.update_images([change])
                 self._changed([change])
 
@@ -236,8 +244,9 @@ class Desk:
                 settings = self.project.settings
                 root, cache = self.project.images, self.project.cache
                 looks = self.project.store.looks()
-                model = (settings.backbone, settings.weights, settings.device)
-                self.preparer.give(Work(root, cache, self.images, looks, *model, settings.bits, settings.resize))
+                made_with = (settings.backbone, settings.weights, settings.device, settings.id)
+                way = (settings.bits, settings.resize)
+                self.preparer.give(Work(root, cache, self.images, looks, *made_with, *way))
 
     def rescan(self) -> tuple[int, int]:
         """Take in what was added to the folder, note what is gone; return how many of each."""
@@ -331,8 +340,8 @@ class Desk:
             self.plan.test = self._slice()
         self.version += 1
 
-    def _embedded(self, content: tuple[str, int, int]) -> None:
-        self.embedded = content
+    def _embedded(self, content: NewRows) -> None:
+        self.embedded.add(content, len(self.images))
         self._train()
 
     def _suggested(self, content: tuple[tuple[int, ...], NDArray[np.float32]]) -> None:

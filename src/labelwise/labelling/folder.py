@@ -8,11 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelwise.data import scan as folders
-from labelwise.data.decode import MAX_BYTES, UnreadableImageError
+from labelwise.data.decode import MAX_BYTES, AwayError, UnreadableImageError
 from labelwise.data.scan import Found, Scan
 from labelwise.errors import InputError, printable
 from labelwise.labelling.store import Image
 from labelwise.seeds import generator
+
+CHANGED = "the file was changed: what was said of it was of another picture"
+
+OUTSIDE = "a link that leads out of the folder"
 
 
 def check_folder(root: Path) -> None:
@@ -36,6 +40,8 @@ def scan(root: Path, leave_out: Path | None = None) -> Scan:
 
 
 def _storable(found: Found) -> Found:
+    if found.outside:  # whoever can open the page would see it
+        return Found(printable(found.path), 0, 0, OUTSIDE)
     if printable(found.path) == found.path:
         return found
     return Found(printable(found.path), 0, 0, "its name holds characters that cannot be shown; rename it")
@@ -75,18 +81,21 @@ def gone_and_back(images: Sequence[Image], found: Iterable[Found]) -> list[dict[
 
 
 def read_inside(root: Path, path: str) -> bytes:
-    """Return a file's bytes. Errors: UnreadableImageError for one that lies outside, is no file, or is too large."""
+    """Return a file's bytes. Errors: UnreadableImageError for one that lies outside or is too large; AwayError where it
+
+    is not there or cannot be read at present.
+    """
     base = os.path.realpath(root)
     full = os.path.realpath(os.path.join(base, path))
     if os.path.commonpath([base, full]) != base:
-        raise UnreadableImageError("a link that leads out of the folder")
+        raise UnreadableImageError(OUTSIDE)
     try:
         if not os.path.isfile(full):
-            raise UnreadableImageError("there is no such file")
+            raise AwayError("there is no such file")
         size = os.path.getsize(full)
         if size > MAX_BYTES:
             raise UnreadableImageError(f"oversized: {size / 2**20:.0f} MiB, at most {MAX_BYTES >> 20} are read")
         with open(full, "rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UnreadableImageError(f"unreadable: {error.strerror or error}") from None
+        raise AwayError(f"unreadable: {error.strerror or error}") from None

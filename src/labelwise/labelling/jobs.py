@@ -8,9 +8,10 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelwise.labelling.board import Board
-from labelwise.labelling.messages import Ask, Job
+from labelwise.labelling.messages import Ask, Embedded, Job
 from labelwise.labelling.offers import Plan
 from labelwise.labelling.project import Project, Settings
 from labelwise.labelling.store import Image
@@ -41,24 +42,26 @@ def seconds_per_label(board: Board) -> float | None:
     return float(np.median(took)) if len(took) >= 3 else None
 
 
-def training_job(plan: Plan, embedded: tuple[str, int, int], settings: Settings, number: int) -> Job | None:
+def training_job(plan: Plan, embedded: Embedded, settings: Settings, number: int) -> Job | None:
     """Return the next round, or None where there is nothing to train on and picks of the cold start are left.
 
-    embedded: file, rows and D of the embeddings that are there; number: of the round. Before the test slice is answered
+    embedded: what is there; number: of the round. Before the test slice is answered
     nothing is trained, since nothing could be measured; nor while all labels are of one class: it would be sure of it.
     Until then the cold start picks, again where its picks are used up.
     """
-    file, rows, features = embedded
+    there = np.zeros(len(plan.usable), bool)
+    there[: len(embedded.hashes)] = embedded.there
+    rows = int(np.max(np.flatnonzero(there), initial=-1)) + 1
     board = plan.board
-    labelled = [image for image in plan.training() if image <= rows]
-    test = [image for image in plan.test if image in board.labels and image <= rows]
+    labelled = [image for image in plan.training() if there[image - 1]]
+    test = [image for image in plan.test if image in board.labels and there[image - 1]]
     differ = len({board.labels[image] for image in labelled}) > 1
     ready = bool(test) and differ and all(board.answers(image) for image in plan.test)
     seen = {plan.group(image) for image in board.stacks} | plan.test_groups()
     left = any(plan.usable[image - 1] and plan.group(image) not in seen for image in plan.picks)
     if not rows or not (ready or not left):
         return None
-    pool = _pool(plan, rows)
+    pool = _pool(plan, there)
     if not ready and not len(pool):
         return None
     columns = tuple(board.classes)
@@ -68,7 +71,7 @@ def training_job(plan: Plan, embedded: tuple[str, int, int], settings: Settings,
     order = sorted(labelled, key=lambda image: first[image].seq)
     offered = [first[image].round for image in order]
     return Job(
-        number, file, rows, features, columns,
+        number, embedded.folder, embedded.hashes[:rows], embedded.features, columns,
         _rows(order), np.array([place[board.labels[image]] for image in order], np.int64),
         np.array([-1 if asked is None else asked for asked in offered], np.int64),
         np.array([first[image].purpose == "random" for image in order], bool),
@@ -94,10 +97,10 @@ def _rows(images: Sequence[int]) -> Any:
     return np.array(images, np.int64) - 1
 
 
-def _pool(plan: Plan, rows: int) -> Any:
+def _pool(plan: Plan, there: NDArray[np.bool_]) -> Any:
     """Return rows that may be picked: one of each group of near-duplicates that nobody has seen."""
     closed = [plan.group(image) for image in plan.board.stacks] + [plan.group(image) for image in plan.test]
-    free = np.flatnonzero(plan.usable[:rows] & ~np.isin(plan.groups[:rows], closed))
+    free = np.flatnonzero(plan.usable & there & ~np.isin(plan.groups, closed))
     _, first = np.unique(plan.groups[free], return_index=True)
     return np.sort(free[first])
 

@@ -112,14 +112,14 @@ def _model(desk: Desk, last: dict[str, Any]) -> dict[str, Any]:
 
 def _work(desk: Desk) -> dict[str, tuple[int, int]]:
     """Return what is done behind the page, as (done, total); of what has no parts, the total is 0."""
-    if desk.work or not desk.preparer.busy or desk.embedded[1]:
+    if desk.work or not desk.preparer.busy or desk.embedded.features:
         return desk.work
     return {"loading the backbone" if desk.prepared else "starting to read the images": (0, 0)}
 
 
 def _no_model(desk: Desk) -> str:
     """Return why there is no model yet, and what helps."""
-    board, plan, rows = desk.board, desk.plan, desk.embedded[1]
+    board, plan = desk.board, desk.plan
     training = plan.training()
     if len({board.labels[image] for image in training}) < 2:
         spent = len(board.bought) >= plan.limit()
@@ -130,12 +130,12 @@ def _no_model(desk: Desk) -> str:
     test = [image for image in plan.test if image in board.labels]
     if not test:
         return "It is measured on the test images, and none of them has a label."
-    there = {board.labels[image] for image in training if image <= rows}
-    if desk.prepared and len(there) > 1 and min(test) <= rows:
+    there = {board.labels[image] for image in training if desk.embedded.has(image)}
+    if desk.prepared and len(there) > 1 and any(map(desk.embedded.has, test)):
         return "It is being trained."
     if not desk.preparer.busy:
         return "The images were not prepared to the end; the terminal says why."
-    doing = f"embedded ({rows:,} of {len(desk.images):,})" if desk.prepared else "read"
+    doing = f"embedded ({desk.embedded.there.sum():,} of {len(desk.images):,})" if desk.prepared else "read"
     return f"The images are still being {doing}; it follows by itself."
 
 

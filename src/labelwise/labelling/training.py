@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from labelwise.arrays import Indices
-from labelwise.config import Arm
+from labelwise.cache import Rows
+from labelwise.config import Arm, digest
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import unseen
+from labelwise.errors import InputError
 from labelwise.labelers import LabelEvents
 from labelwise.labelling.advice import UNKNOWN, next_batch, picking_helps
 from labelwise.labelling.messages import Advice, Ask, Job, Judged, Picked
-from labelwise.labelling.preparation import image_set
+from labelwise.labelling.preparation import image_set, is_there
 from labelwise.loop import Shared, Task, fit_key, propose, trained
 from labelwise.models.learner import Preparation
 from labelwise.models.probe import Probe, pool_statistics
@@ -37,15 +40,21 @@ FOLDS = 5
 
 
 class Trainer:
-    """Keeps what does not change from round to round: the embeddings' statistics, and what strategies keep."""
+    """Keeps what does not change from round to round: the embeddings and their statistics, and what strategies keep.
+
+    there: (N,) whether an image is embedded; features: (N, D) float16.
+    """
 
     def __init__(self) -> None:
-        self.key: tuple[str, int] = ("", 0)
+        self.key = ""
+        self.there: NDArray[np.bool_] = np.empty(0, bool)
+        self.features: NDArray[np.float16] = np.empty((0, 0), np.float16)
         self.probe: Probe | None = None
         self.memory: dict[str, Any] = {}
 
     def train(self, job: Job, say: Callable[[Picked | Judged], None]) -> None:
         """Train, evaluate, pick and say so; then judge, and say that."""
+        job = self._opened(job)
         if job.cold or not len(job.indices):
             say(self._cold_start(job))
             return
@@ -64,18 +73,36 @@ class Trainer:
         )  # fmt: skip
         say(self._judge(job, task, shared))
 
+    def _opened(self, job: Job) -> Job:
+        """Open the embeddings of a job's images; return the job without those whose embedding is not what was written.
+
+        Errors: InputError where nothing is left.
+        """
+        key = digest(job.folder, hashlib.sha256(job.hashes.tobytes()).hexdigest())
+        if key != self.key:
+            wanted = np.flatnonzero(job.hashes.any(axis=1))
+            places = np.full(job.rows, -1, np.int64)
+            with Rows(Path(job.folder), job.features, write=False) as store:
+                rows, sound = store.find(job.hashes[wanted])
+                places[wanted[sound]] = rows[sound]
+                self.features = store.gather(places)  # a row of NaN where there is none: nothing may use it
+            self.key, self.there, self.probe, self.memory = key, places >= 0, None, {}
+        job = job.only(self.there)
+        if not len(job.pool) and not (len(job.indices) and len(job.test)):
+            raise InputError(f"the embeddings in {job.folder} are gone; start again, and they are made again")
+        return job
+
     def _learner(self, job: Job) -> Probe:
         """Return the probe on what is embedded so far."""
-        if self.probe is None or self.key != (job.file, job.rows) or self.probe.classes != len(job.columns):
-            features = np.memmap(job.file, "<f2", "r", shape=(job.rows, job.features))
-            usable = np.union1d(np.union1d(job.pool, job.indices), job.test)
-            if self.probe is None or self.key != (job.file, job.rows):
-                mean, scale = pool_statistics(features, usable)
+        if self.probe is None or self.probe.classes != len(job.columns):
+            if self.probe is None:
+                usable = np.union1d(np.union1d(job.pool, job.indices), job.test)
+                mean, scale = pool_statistics(self.features, usable)
             else:
                 mean, scale = self.probe.mean, self.probe.scale
-            key = f"{job.file} {job.rows} {job.columns}"
-            self.probe = Probe(features, mean, scale, len(job.columns), key, {}, Preparation())
-            self.key, self.memory = (job.file, job.rows), {}
+            key = f"{self.key} {job.columns}"
+            self.probe = Probe(self.features, mean, scale, len(job.columns), key, {}, Preparation())
+            self.memory = {}
         return self.probe
 
     def _task(self, job: Job) -> Task:
@@ -101,12 +128,12 @@ class Trainer:
         return Picked(job.number, job.seq, job.columns, picks.indices, "typical", 0)
 
     def _everything(self, job: Job, shared: Shared) -> NDArray[np.float32]:
-        """Return (rows, K) probabilities; what was scored to pick is not scored again."""
+        """Return (rows, K) probabilities, NaN for what is not embedded; what was scored to pick is not scored again."""
         probs = np.full((job.rows, len(job.columns)), np.nan, np.float32)
         if shared.scores is not None:
             probs[shared.scores.indices] = shared.scores.probs
         probs[job.test] = shared.test.probs
-        rest = np.flatnonzero(np.isnan(probs[:, 0]))
+        rest = np.flatnonzero(np.isnan(probs[:, 0]) & self.there)
         if len(rest):
             probs[rest] = shared.fitted.predict(rest).probs
         return probs
@@ -160,8 +187,8 @@ def _state(job: Job) -> State:
 
 def suggested(ask: Ask) -> tuple[tuple[int, ...], NDArray[np.float32]]:
     """Return a zero-shot model's class probabilities (N, K), NaN for unreadable images. Errors: InputError."""
-    readable = np.array([i for i, image in enumerate(ask.images) if image.status == "ok"], np.int64)
-    images = replace(image_set(ask.root, ask.images, small=False), bits=ask.bits, resize=ask.resize)
+    images = image_set(ask.root, ask.images, False, ask.bits, ask.resize)
+    readable = np.array([i for i, image in enumerate(ask.images) if is_there(ask.root, image)], np.int64)
     content = hashlib.sha256("".join(image.sha256 for image in ask.images).encode()).hexdigest()[:16]
     nothing = np.zeros(len(images), np.int64)
     dataset = Dataset(

@@ -1,14 +1,13 @@
-"""Frozen embeddings of a whole data set: computed once, kept by content, resumed when they were interrupted."""
+"""Frozen embeddings: computed once an image and backbone, kept by the image's content, whatever data sets it is in."""
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from labelwise.arrays import Indices
-from labelwise.cache import cache_folder, cannot_write, passed_on
+from labelwise.cache import Rows, cache_folder, cannot_write, keep_to_limit, passed_on
 from labelwise.config import digest
 from labelwise.data.images import SMALL, ImageSet, Progress
 from labelwise.errors import InputError
@@ -26,10 +25,10 @@ from labelwise.models.backbone import Backbone
 from labelwise.models.pixels import squares
 from labelwise.models.rewrites import fold_batch_norm
 
-LAYOUT = "3"
+LAYOUT = "4"
 """Part of the cache's key: changes when the way from an image to its embedding does."""
 CHUNK = 1024
-"""Images between two marks of progress on disk: at most so many are embedded again after a kill."""
+"""Images that are written at once: at most so many are embedded again after a kill."""
 
 
 @dataclass(frozen=True)
@@ -41,49 +40,84 @@ class Embeddings:
 
 
 def embed_dataset(images: ImageSet, backbone: Backbone, progress: Progress) -> Embeddings:
-    """Return the embeddings of every image, from the cache where image content, weights and preprocessing agree."""
-    folder = _folder(images, backbone)
-    return passed_on(folder, lambda: _kept(folder, images, backbone, progress))
+    """Return the embeddings of every image, from the cache where image content, weights and preprocessing agree.
+
+    Errors: InputError for an image that cannot be read any more, and a cache that cannot be written.
+    """
+    folder = embeddings_folder(cache_folder(), images, backbone)
+    return passed_on(folder / _name(images), lambda: _kept(folder, images, backbone, progress))
+
+
+def embeddings_folder(cache: Path, images: ImageSet, backbone: Backbone) -> Path:
+    """Return the store of what such a backbone makes of such images, in the shared cache or a project's."""
+    device = backbone.device
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    made_by = (backbone.fingerprint, str(input_size(images, backbone)), device.type, kind)
+    return cache / "embeddings" / digest(LAYOUT, images.way, *made_by, version("torch"), version("timm"))
+
+
+def _name(images: ImageSet) -> str:
+    return digest(images.hashes.tobytes().hex())
 
 
 def _kept(folder: Path, images: ImageSet, backbone: Backbone, progress: Progress) -> Embeddings:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):  # a second process waits and finds everything done
-            return resume(folder, images, backbone, progress)
+        with Rows(folder, backbone.features) as store:
+            with FileLock(store.lock("-" + _name(images))):  # a second process waits and finds everything done
+                everything = np.arange(len(images))
+                for done, total in embed_missing(store, images, everything, backbone):
+                    progress("embedding images", done, total)
+            rows, sound = store.find(images.hashes)
+            if not sound.all():  # the disk does not keep what is written
+                raise OSError("what was written to it is not what is read")
+            kept = Embeddings(store.gather(rows), store.seconds(rows))
+        keep_to_limit()
     except BrokenPipeError:  # from drawing the progress, not from the cache
         raise
     except OSError as error:
         raise InputError(cannot_write(error)) from None
+    return kept
 
 
-def resume(folder: Path, images: ImageSet, backbone: Backbone, progress: Progress, chunk: int = 0) -> Embeddings:
-    """Embed what is not embedded yet; each chunk is on disk before it is marked as done. chunk: images, or 0: CHUNK.
+def embed_missing(store: Rows, images: ImageSet, indices: Indices, backbone: Backbone) -> Iterator[tuple[int, int]]:
+    """Embed each image at `indices` that the store does not have; yield (done, of so many) after each chunk."""
+    missing = missing_rows(store, images, indices)
+    starts = range(0, len(missing.indices), CHUNK)
+    chunks = [missing.indices[start : start + CHUNK] for start in starts]
+    before = missing.different - len(missing.indices)
+    computed = _compute.get()(images, backbone, chunks) if chunks else ()
+    for start, chunk, (values, took) in zip(starts, chunks, computed, strict=True):
+        store.put(images.hashes[chunk], values, took / len(chunk), missing.slots[start : start + CHUNK])
+        yield before + start + len(chunk), missing.different
 
-    Values are appended, never mapped for writing: on a full disk a mapped file kills Python.
+
+@dataclass(frozen=True)
+class Missing:
+    """What a store lacks of n images. sound: (n,) which it has; indices: (m,) of the others, the first of equal ones;
+
+    slots: (m,) their damaged rows, or -1; different: how many of the n differ.
     """
-    chunk = chunk or CHUNK
-    mark, path = folder / "meta.json", folder / "values.f16"
-    done, seconds = _done(mark, path, 2 * backbone.features)
-    if done < len(images):
-        chunks = [np.arange(start, min(start + chunk, len(images))) for start in range(done, len(images), chunk)]
-        with path.open("r+b" if done else "wb") as file:
-            file.truncate(2 * backbone.features * done)  # what was written but not marked
-            file.seek(0, os.SEEK_END)
-            for part, (values, took) in zip(chunks, _compute.get()(images, backbone, chunks), strict=True):
-                file.write(values.astype("<f2").tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-                done, seconds = int(part[-1]) + 1, seconds + took
-                _replace(mark, json.dumps({"done": done, "seconds": seconds}))
-                progress("embedding images", done, len(images))
-    return Embeddings(np.memmap(path, "<f2", "r", shape=(len(images), backbone.features)), seconds)
+
+    sound: NDArray[np.bool_]
+    indices: Indices
+    slots: Indices
+    different: int
+
+
+def missing_rows(store: Rows, images: ImageSet, indices: Indices) -> Missing:
+    """Return what a store lacks of the images at `indices`."""
+    hashes = images.hashes[indices]
+    rows, sound = store.find(hashes)
+    _, first = np.unique(hashes.view("V32").ravel(), return_index=True)
+    first.sort()
+    left = first[~sound[first]]
+    return Missing(sound, indices[left], rows[left], len(first))
 
 
 def _embed_here(
     images: ImageSet, backbone: Backbone, chunks: list[Indices]
 ) -> Iterator[tuple[NDArray[np.float16], float]]:
-    module = scoring_module(images, backbone)
+    module = scoring_module(backbone, input_size(images, backbone)[0])
     for chunk in chunks:
         started = time.perf_counter()
         yield embed(images, chunk, backbone, module), time.perf_counter() - started
@@ -104,54 +138,37 @@ def embedding_by(compute: Compute) -> Iterator[None]:
         _compute.reset(before)
 
 
-def _done(mark: Path, path: Path, row_bytes: int) -> tuple[int, float]:
-    """Return how many images are embedded and what that took; a damaged entry counts as none."""
-    try:
-        state = json.loads(mark.read_text())
-        whole = path.stat().st_size >= row_bytes * state["done"]
-        return (int(state["done"]), float(state["seconds"])) if whole else (0, 0.0)
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0, 0.0
-
-
-def _folder(images: ImageSet, backbone: Backbone) -> Path:
-    """Return the cache entry: the same images, weights, preprocessing and kind of device have the same one."""
-    parts = (images.fingerprint, str(len(images)), backbone.fingerprint, str(input_size(images, backbone)), images.way)
-    return cache_folder() / "embeddings" / digest(LAYOUT, *parts, backbone.device.type)
-
-
 def kept_embeddings(images: ImageSet, backbone: Backbone) -> NDArray[np.float16] | None:
     """Return the (N, D) embeddings of every image if all are in the cache, mapped from disk; compute nothing."""
-    folder = _folder(images, backbone)
-    if _done(folder / "meta.json", folder / "values.f16", 2 * backbone.features)[0] < len(images):
-        return None
-    return np.memmap(folder / "values.f16", "<f2", "r", shape=(len(images), backbone.features))
+    with Rows(embeddings_folder(cache_folder(), images, backbone), backbone.features, write=False) as store:
+        rows, sound = store.find(images.hashes)
+        return store.gather(rows) if sound.all() else None
 
 
 def seconds_to_embed(images: ImageSet, backbone: Backbone) -> float:
     """Estimate the seconds that `embed_dataset` would still take, by embedding a few images."""
-    folder = _folder(images, backbone)
-    left = len(images) - _done(folder / "meta.json", folder / "values.f16", 2 * backbone.features)[0]
-    if not left:
+    with Rows(embeddings_folder(cache_folder(), images, backbone), backbone.features, write=False) as store:
+        missing = missing_rows(store, images, np.arange(len(images))).indices
+    if not len(missing):
         return 0.0
-    few = np.linspace(0, len(images) - 1, min(128, len(images))).astype(np.int64)
-    module = scoring_module(images, backbone)
-    embed(images, few[:32], backbone, module)  # the first batch is slower
+    batch = batch_size(backbone)
+    few = missing[np.linspace(0, len(missing) - 1, min(max(128, batch), len(missing))).astype(np.int64)]
+    module = scoring_module(backbone, input_size(images, backbone)[0])
+    embed(images, few[:batch], backbone, module)  # the first batch is slower
     started = time.perf_counter()
     embed(images, few, backbone, module)
-    return (time.perf_counter() - started) / len(few) * left
+    filled, left = (-(-count // batch) for count in (len(few), len(missing)))  # batches: each takes the same
+    return (time.perf_counter() - started) / filled * left
 
 
-def scoring_module(images: ImageSet, backbone: Backbone) -> nn.Module:
-    """Return the backbone with its batch-norms folded, checked on the first images."""
-    sample = squares(images, np.arange(min(4, len(images))), *input_size(images, backbone), backbone.device)
-    return fold_batch_norm(backbone.module, _normalised(sample, backbone))
+def scoring_module(backbone: Backbone, size: int) -> nn.Module:
+    """Return the backbone with its batch-norms folded. Whether that is exact is checked on images of our own, of `size`
 
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    pixels: it must not depend on what is embedded.
+    """
+    coarse = np.frombuffer(np.random.PCG64(0).random_raw(96).tobytes(), np.uint8).reshape(4, 3, 8, 8)
+    smooth = nn.functional.interpolate(torch.tensor(coarse).float(), size=(size, size), mode="bilinear")
+    return fold_batch_norm(backbone.module, _normalised(smooth.to(backbone.device), backbone))
 
 
 def input_size(images: ImageSet, backbone: Backbone) -> tuple[int, float]:
@@ -161,16 +178,48 @@ def input_size(images: ImageSet, backbone: Backbone) -> tuple[int, float]:
     return backbone.size, backbone.crop
 
 
-def embed(images: ImageSet, indices: Indices, backbone: Backbone, module: nn.Module) -> NDArray[np.float16]:
-    """Embed the images at `indices`, in batches that fit the processor's cache: (n, D) float16."""
+def batch_size(backbone: Backbone) -> int:
+    """Return how many images are embedded at once: on a CPU, what fits its cache."""
+    return 32 if backbone.device.type == "cpu" else 512
+
+
+def embed(
+    images: ImageSet, indices: Indices, backbone: Backbone, module: nn.Module, batch: int = 0
+) -> NDArray[np.float16]:
+    """Embed the images at `indices`: (n, D) float16. batch: 0 for `batch_size`, on which the last bits depend."""
     size, crop = input_size(images, backbone)
-    batch = 32 if backbone.device.type == "cpu" else 512
+    batch = batch or batch_size(backbone)
     parts = []
+    for start in range(0, len(indices), batch):
+        pixels = squares(images, indices[start : start + batch], size, crop, backbone.device)
+        parts.append(embed_batch(pixels, backbone, module, batch))
+    return np.concatenate(parts) if parts else np.empty((0, backbone.features), np.float16)
+
+
+def embed_readable(
+    images: ImageSet, indices: Indices, backbone: Backbone, module: nn.Module
+) -> tuple[NDArray[np.bool_], NDArray[np.float16]]:
+    """Embed those of the encoded images at `indices` that can be read at present: (n,) bool which, (m, D) float16."""
+    size, crop = input_size(images, backbone)
+    batch = batch_size(backbone)
+    there, parts = [], []
+    for start in range(0, len(indices), batch):
+        found, pixels = images.readable_squares(indices[start : start + batch], size, crop)
+        there.append(found)
+        on_device = torch.from_numpy(pixels).to(backbone.device).permute(0, 3, 1, 2)
+        parts.append(embed_batch(on_device, backbone, module, batch))
+    return np.concatenate(there), np.concatenate(parts)
+
+
+def embed_batch(pixels: torch.Tensor, backbone: Backbone, module: nn.Module, batch: int) -> NDArray[np.float16]:
+    """Embed (n, 3, S, S) pixels in 0..255, n at most `batch`: (n, D) float16.
+
+    The batch is filled up, since libraries choose their way by its size: an image's bits depend on nothing beside it.
+    """
+    filled = torch.zeros((batch, *pixels.shape[1:]), device=backbone.device).to(memory_format=torch.channels_last)
+    filled[: len(pixels)] = pixels
     with torch.inference_mode():
-        for start in range(0, len(indices), batch):
-            pixels = squares(images, indices[start : start + batch], size, crop, backbone.device)
-            parts.append(module(_normalised(pixels, backbone)).half().cpu().numpy())
-    values = np.concatenate(parts)
+        values: NDArray[np.float16] = module(_normalised(filled, backbone)).half().cpu().numpy()[: len(pixels)]
     if not np.isfinite(values).all():
         raise InputError(f"learner.backbone: {backbone.name} gives embeddings beyond float16; choose another backbone")
     return values

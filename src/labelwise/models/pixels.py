@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from labelwise.cache import cache_folder, cached, passed_on
+from labelwise.cache import cache_folder, cached, mapped, passed_on
 from labelwise.config import digest
 from labelwise.data.images import ImageSet, Progress
 from labelwise.data.squares import corner, inside
 from labelwise.models.backbone import Backbone
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Part of the cache's key: changes when the way from an image to its pixels does."""
 CHUNK = 256
 CPU = torch.device("cpu")
@@ -40,8 +40,8 @@ def training_pixels(
         assert images.pixels is not None
         return images.pixels
     crop = 1.0 if images.small else backbone.crop
-    parts = (images.fingerprint, images.way, str(len(images)), str(side), str(crop))
-    folder = cache_folder() / "pixels" / digest(LAYOUT, *parts)
+    content = images.hashes.tobytes().hex()
+    folder = cache_folder() / "pixels" / digest(LAYOUT, images.way, content, str(side), str(crop))
 
     def build(target: Path) -> None:
         # appended, never mapped for writing: on a full disk a mapped file kills Python
@@ -53,7 +53,7 @@ def training_pixels(
                 progress("resizing images", int(chunk[-1]) + 1, len(images))
 
     def load(entry: Path) -> NDArray[np.uint8]:
-        return np.memmap(entry / "pixels.bin", np.uint8, "r", shape=(len(images), side, side, 3))
+        return mapped(entry / "pixels.bin", np.uint8, (len(images), side, side, 3))
 
     return passed_on(folder, lambda: cached(folder, build, load))
 

@@ -182,7 +182,8 @@ def pool_statistics(features: Floats, pool: Indices) -> tuple[NDArray[np.float32
     squares = np.zeros(features.shape[1])
     shift = features[pool[0]].astype(np.float64)  # of the order of the mean: no cancellation in the variance
     for start in range(0, len(pool), CHUNK):
-        rows = features[pool[start : start + CHUNK]] - shift
+        part = pool[start : start + CHUNK]
+        rows = (converted(features, part) if features.dtype == np.float16 else features[part]) - shift
         total += rows.sum(axis=0)
         squares += np.einsum("ij,ij->j", rows, rows)
     mean = total / len(pool)

@@ -27,7 +27,7 @@ from labelwise.config import Study
 from labelwise.data.images import ImageSet
 from labelwise.errors import InputError
 from labelwise.models.backbone import Backbone, pick_device
-from labelwise.models.embeddings import Embeddings, embedding_by
+from labelwise.models.embeddings import Embeddings, embedding_by, input_size
 from labelwise.study.node import SAME, Kit, Parcel, compute_run, embed_chunk, made_with
 from labelwise.study.runner import Runner, Step
 from labelwise.study.schedule import Job, Recorded, Schedule
@@ -147,8 +147,7 @@ class Cluster:
         threads, takes = torch.get_num_threads(), dict(self.takes)
         if backbone.device.type == "cpu":
             takes["num_cpus"] = min(threads, max(node.get("CPU", 0) for node in _nodes()))
-        sample = images.part(np.arange(min(4, len(images))))
-        kit = ray.put(Kit(self.study.learner, backbone.fingerprint, sample, threads))
+        kit = ray.put(Kit(self.study.learner, backbone.fingerprint, input_size(images, backbone)[0], threads))
         task = ray.remote(**takes)(embed_chunk)
         ahead, coming = self._slots(takes) + 2, deque[Any]()
         for chunk in chunks:

@@ -59,11 +59,11 @@ class Parcel:
 
 @dataclass(frozen=True)
 class Kit:
-    """What a node embeds chunks with. sample: the data set's first images, which check the rewritten backbone."""
+    """What a node embeds chunks with. size: of the backbone's input, in pixels."""
 
     recipe: Learner
     fingerprint: str
-    sample: ImageSet
+    size: int
     threads: int
 
 
@@ -89,7 +89,7 @@ def _embedder(kit: Any) -> tuple[Backbone, torch.nn.Module, int]:
     except InputError as error:
         raise InputError(f"node {_address()}: {error}") from None
     with torch_threads(made.threads):
-        return backbone, scoring_module(made.sample, backbone), made.threads
+        return backbone, scoring_module(backbone, made.size), made.threads
 
 
 def _address() -> str:

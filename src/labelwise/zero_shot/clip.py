@@ -109,7 +109,7 @@ class Clip:
 
     def _images(self, indices: Indices) -> tuple[NDArray[np.float32], float]:
         """Return unit image features (n, D) and the seconds of them."""
-        key = digest("images", self.images.fingerprint, self.images.way, str(len(self.images)), indices.tobytes().hex())
+        key = digest("images", self.images.way, self.images.hashes[indices].tobytes().hex())
         return self._kept(key, lambda: self._embed_images(indices))
 
     def _kept(self, what: str, make: Any) -> tuple[NDArray[np.float32], float]:

@@ -45,7 +45,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         images, settings = project.store.images(), project.settings
         looks: tuple[list[int], list[bytes], list[str]] = ([], [], [])
         prepare(
-            Work(project.images, project.cache, images, looks, settings.backbone, settings.weights, "cpu"), hear
+            Work(
+                project.images, project.cache, images, looks, settings.backbone, settings.weights, "cpu", settings.id
+            ), hear
         )  # fmt: skip
         events = [said(i, i % 2, purpose="test" if i < 3 else "picked", seconds=1.5) for i in range(1, 9)]
         project.store.append([event.at(10 + i, now()) for i, event in enumerate(events)])

@@ -177,9 +177,10 @@ def test_a_study_reads_the_folders_without_the_unused_class(tmp_path: Path, cach
     )
     for number in range(1, 5):
         project.say(number, "anna", ("cat", "dog")[number % 2], "test" if number > 2 else "picked")
-    export(Job(project.snapshot(test=[3, 4])), "folder", tmp_path / "out")
-    dataset = open_dataset(Study(data=str(tmp_path / "out")))
-    assert (dataset.classes, len(dataset.pool), len(dataset.test)) == (("cat", "dog"), 2, 2)
+    for name in ("folder", "links"):
+        export(Job(project.snapshot(test=[3, 4])), name, tmp_path / name)
+        dataset = open_dataset(Study(data=str(tmp_path / name)))
+        assert (dataset.classes, len(dataset.pool), len(dataset.test)) == (("cat", "dog"), 2, 2)
 
 
 def test_links_lead_to_the_originals(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwise.cache import Rows
 from labelwise.config import Learner
-from labelwise.data.images import way
 from labelwise.errors import InputError
 from labelwise.labelling.exchange.trained import OPEN_THE_PAGE, Trained, fit, training_labels
-from labelwise.labelling.preparation import embeddings_folder
+from labelwise.labelling.preparation import decided_small, image_set, project_embeddings
 from labelwise.labelling.project import Project, Settings
 from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.store import ProjectStore
@@ -45,49 +44,48 @@ def fit_project(snapshot: Snapshot, cache: Path, settings: Settings) -> Trained:
     return _fitted(snapshot, cache, settings)[0]
 
 
-def _fitted(snapshot: Snapshot, cache: Path, settings: Settings) -> tuple[Trained, NDArray[np.float16]]:
+def _fitted(
+    snapshot: Snapshot, cache: Path, settings: Settings
+) -> tuple[Trained, NDArray[np.float16], NDArray[np.bool_]]:
     indices, labels = training_labels(snapshot)
     learner = Learner.model_validate(
         {"kind": "probe", "backbone": settings.backbone, "weights": settings.weights, "device": settings.device}
     )
     backbone = load_backbone(learner)
-    features, small = _embeddings(cache, backbone, way(settings.bits, settings.resize))
-    missing = int((indices >= len(features)).sum())
+    features, there, small = _embeddings(snapshot, cache, backbone, settings)
+    missing = int((~there[indices]).sum())
     if missing:
         raise InputError(f"{missing:,} labelled images are not embedded yet; {OPEN_THE_PAGE}")
-    usable = np.array([i.id - 1 for i in snapshot.images if i.status == "ok" and i.id <= len(features)], np.int64)
-    fitted = fit(features, usable, indices, labels, len(snapshot.classes), settings.seed)
+    fitted = fit(features, np.flatnonzero(there), indices, labels, len(snapshot.classes), settings.seed)
     name = f"probe on {len(indices):,} labels"
     classes = tuple(snapshot.classes)
     return Trained(
         backbone, learner, classes, fitted.weights, fitted.bias, small, len(indices), name, settings.bits,
         settings.resize,
-    ), features  # fmt: skip
+    ), features, there  # fmt: skip
 
 
-def _embeddings(cache: Path, backbone: Backbone, how: str) -> tuple[NDArray[np.float16], bool]:
-    """Return the (rows, D) embeddings that are there, by id - 1, and whether the images are small.
-
-    how: an image set's `way`.
-    """
-    try:
-        small = (cache / "small").read_text() == "yes"
-        folder = embeddings_folder(cache, backbone, small, how)
-        done = int(json.loads((folder / "meta.json").read_text())["done"])
-        if done:
-            return np.memmap(folder / "values.f16", "<f2", "r", shape=(done, backbone.features)), small
-    except (OSError, ValueError, KeyError, TypeError):
-        small = False
-    return np.empty((0, backbone.features), np.float16), small
+def _embeddings(
+    snapshot: Snapshot, cache: Path, backbone: Backbone, settings: Settings
+) -> tuple[NDArray[np.float16], NDArray[np.bool_], bool]:
+    """Return (N, D) embeddings by id - 1; which are there, of readable images, (N,); and whether images are small."""
+    small = decided_small(cache, settings.id) or False
+    way = settings.bits, settings.resize
+    hashes = image_set(snapshot.folder, snapshot.images, small, *way).hashes
+    ready = np.array([i.id - 1 for i in snapshot.images if i.status == "ok"], np.int64)
+    places = np.full(len(snapshot.images), -1, np.int64)
+    with Rows(project_embeddings(cache, backbone, small, *way), backbone.features, write=False) as store:
+        rows, sound = store.find(hashes[ready])
+        places[ready[sound]] = rows[sound]
+        return store.gather(places), places >= 0, small
 
 
 def with_predictions(snapshot: Snapshot, cache: Path, settings: Settings) -> tuple[Snapshot, str]:
     """Return the snapshot with a model's predictions of what is embedded, or as it is, and why there are none."""
     try:
-        trained, features = _fitted(snapshot, cache, settings)
+        trained, features, there = _fitted(snapshot, cache, settings)
     except InputError as error:
         return snapshot, f"no predictions: {error}"
     probs = np.full((len(snapshot.images), len(trained.classes)), np.nan, np.float32)
-    rows = [image.id - 1 for image in snapshot.images if image.status == "ok" and image.id <= len(features)]
-    probs[rows] = trained.probs(features[rows])
+    probs[there] = trained.probs(features[there])
     return replace(snapshot, probs=probs, columns=tuple(snapshot.board.classes), model=trained.name), ""

@@ -15,7 +15,8 @@ from torch import nn
 from labelwise.arrays import Floats, Indices, Labels, softmax
 from labelwise.config import Learner, digest
 from labelwise.data.decode import UnreadableImageError, decode
-from labelwise.data.images import ImageSet, Inspection, Progress, from_blobs
+from labelwise.data.images import ImageSet, Progress
+from labelwise.data.inspection import Inspection, from_blobs
 from labelwise.errors import InputError
 from labelwise.labelling.decoding import MAX_PIXELS
 from labelwise.labelling.folder import not_used, read_inside, scan
@@ -89,8 +90,8 @@ class Single:
         decode(blob, MAX_PIXELS, self.trained.bits)
         images = self.trained.as_trained(ImageSet(["it"], "", False, None, lambda _: blob, MAX_PIXELS))
         if self.module is None:
-            self.module = scoring_module(images, self.trained.backbone)
-        features = embed(images, np.zeros(1, np.int64), self.trained.backbone, self.module)
+            self.module = scoring_module(self.trained.backbone, self.trained.input[0])
+        features = embed(images, np.zeros(1, np.int64), self.trained.backbone, self.module, batch=1)
         row: NDArray[np.float32] = self.trained.probs(features)[0]
         return row
 

@@ -24,7 +24,7 @@ from labelwise.labelling.server.views import Views
 PAGE = Path(__file__).parent.parent / "page"
 KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
          ".css": "text/css; charset=utf-8"}  # fmt: skip
-KEEP = {"cache-control": "private, max-age=86400"}
+KEEP = {"cache-control": "private, no-cache"}  # kept, but asked for each time: the next project has other images
 REFUSALS: dict[int | str, str] = {
     400: "no JSON", 401: "no cookie, or a wrong password", 403: "a write from elsewhere", 404: "not there",
     405: "no such method", 409: "refused, with the reason", 413: "too large", 415: "no JSON",
@@ -133,19 +133,25 @@ def _labelling(app: FastAPI, desk: Desk, views: Views) -> None:
         return JSONResponse({"accepted": accepted, "refused": refused})
 
     @app.get("/api/images/{image}/{size}", response_class=Jpeg)
-    def picture(image: int, size: str) -> Response:
+    def picture(request: Request, image: int, size: str) -> Response:
         if size not in views.sides:
             raise HTTPException(404, f"there is no size '{size}'; known: {', '.join(views.sides)}")
         try:
-            content = views.get(image, desk.path(image), size)
+            path = desk.path(image)
+            content = views.content(path)
+            desk.check_content(image, content)
+            headers = {**KEEP, "etag": f'"{content}"'}
+            if request.headers.get("if-none-match") == headers["etag"]:
+                return Response(status_code=304, headers=headers)
+            shown = views.get(path, content, size)
         except UnreadableImageError as error:
-            desk.unreadable(image, str(error))
+            desk.unreadable(image, error)
             raise HTTPException(404, str(error)) from None
         except InputError as error:
             raise HTTPException(404, str(error)) from None
-        if content is None:  # the page asks again, and finds the next server, or the depth of 16-bit images
+        if shown is None:  # the page asks again, and finds the next server, or the depth of 16-bit images
             raise HTTPException(503, "the server is closing, or still reads the images")
-        return Jpeg(content, headers=KEEP)
+        return Jpeg(shown, headers=headers)
 
     @app.get("/api/grid")
     def grid(annotator: Person, klass: Annotated[int, Query(alias="class", ge=0)], n: Count = 24) -> dict[str, Any]:
