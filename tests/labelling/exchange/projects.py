@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
-from labelwise.data.dataset import printable
-from labelwise.errors import InputError
+from labelwise.errors import InputError, printable
 from labelwise.labelling.board import Board
 from labelwise.labelling.events import Event
 from labelwise.labelling.exchange.contents import contents
