@@ -101,7 +101,7 @@ def test_a_model_takes_its_preprocessing_along(trained: Trained, tmp_path: Path,
     write(tmp_path / "photos" / "bright.png", encoded(Image.fromarray(values * 10)))
     images, seen, left_out = folder_images(tmp_path / "photos", unseen, loaded.bits)
     assert list(images.names) == ["deep.png", "dim.png"]
-    assert left_out[0].startswith("bright.png (16-bit pixels up to 40,590, above the 12 bits (0 to 4,095) of the im")
+    assert "left out: bright.png (16-bit pixels up to 40,590, above the 12 bits (0 to 4,095) of the im" in left_out[0]
     assert seen.notes == (
         "2 images have 16-bit pixels: 0 to 4,095 (12 bits) is black to white in all; 1 of them use fewer bits and come "
         "out dark",
