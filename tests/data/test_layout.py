@@ -147,7 +147,7 @@ def test_equal_folders_in_folders_of_other_names_are_groups_and_said(tmp_path: P
     assert found.classes == ("2019", "2020")
     assert found.notes == (
         "2019, 2020 are read as classes, and the folders in them, the same in each, as groups; if it is the other way "
-        "round, name the splits: --set 'split={train: 2019, test: 2020}'",
+        'round, name the splits: --set \'split={train: "2019", test: "2020"}\'',
     )
     assert read(tmp_path, split="none").notes == ()
     assert read(files(tmp_path, "2020/cow")).notes == ()
