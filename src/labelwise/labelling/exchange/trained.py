@@ -104,7 +104,7 @@ def folder_images(root: Path, progress: Progress) -> tuple[ImageSet, Inspection,
 
     if not found:
         raise InputError(f"{root} holds no images (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM), nor do its folders")
-    stamps = (f"{f.path}:{f.bytes}:{f.mtime_ns}" for f in found)
+    stamps = (f"{f.path}:{f.bytes}:{f.mtime_ns}:{_changed(root / f.path)}" for f in found)
     key = digest(str(root.resolve()), *stamps)
     images, seen = from_blobs(blob, [f.path for f in found], key, MAX_PIXELS, progress)
     left_out = [f"{f.path} ({f.problem})" for f in listed if f.problem]
@@ -112,6 +112,14 @@ def folder_images(root: Path, progress: Progress) -> tuple[ImageSet, Inspection,
     if not len(images):
         raise InputError(f"{root}: no image can be read: {'; '.join(left_out[:3])}")
     return images, seen, left_out
+
+
+def _changed(path: Path) -> int:
+    """Return when a file was changed, in the file system's own time, which nobody can set."""
+    try:
+        return path.stat().st_ctime_ns
+    except OSError:  # it went away: it is found unreadable later
+        return 0
 
 
 def fit(
