@@ -249,3 +249,19 @@ def test_a_large_table_is_read_quickly(table: Path, monkeypatch: pytest.MonkeyPa
     listing = from_csv(table, Study(data=str(table)))
     assert time.perf_counter() - started < 10
     np.testing.assert_array_equal(listing.labels, np.arange(100_000) % 7)
+
+
+def test_the_guard_against_formulas_is_undone_and_said(table: Path) -> None:
+    for i in range(20):
+        write(table.parent / f"={i}.png", encoded(picture(i)))
+    table.write_text("path,label\n" + "".join(f"'={i}.png,{['a', chr(39) + '-b'][i % 2]}\n" for i in range(20)))
+    dataset = opened(table)
+    assert dataset.classes == ("-b", "a")
+    assert dataset.images.names[0] == "=0.png"
+    assert any("read without it: '-b, '=0.png, '=1.png, ..." in note for note in dataset.notes)
+
+
+def test_labels_that_a_model_gave_are_no_truth_until_the_study_says_so(table: Path) -> None:
+    table.write_text(rows().replace("label", "label,probability").replace("even", "even,0.9").replace("odd", "odd,1"))
+    assert "the column 'probability' says that a model gave these labels" in refused(table)
+    assert len(opened(table, columns={"label": "label"}).images) == 20

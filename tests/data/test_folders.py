@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -361,3 +362,60 @@ def test_changes_are_noticed(root: Path) -> None:
     assert opened(root).fingerprint == before.fingerprint
     os.rename(root / "cat", root / "cow")
     assert opened(root).fingerprint != before.fingerprint
+
+
+def test_spellings_of_one_class_are_one(root: Path) -> None:
+    for side in ("train", "test"):
+        for k, name in enumerate(("Gro\u0308\u00dfe", "Gr\u00f6\u00dfe ", "two  words")):
+            spelt = name if side == "train" else name.strip().replace("  ", " ")
+            class_folders(root / side, (spelt,), 3, seed=10 * k + len(side))
+    dataset = opened(root)
+    assert dataset.classes == ("Gr\u00f6\u00dfe", "two words")
+    assert np.bincount(dataset.labels).tolist() == [12, 6]
+    assert any(note.startswith("classes that are written in several ways, each read as one") for note in dataset.notes)
+
+
+def test_numbers_as_folders_stay_names(root: Path) -> None:
+    assert opened(class_folders(root, ("2", "10", "-1", "NA"))).classes == ("-1", "10", "2", "NA")
+    assert opened(class_folders(root / "more", ("10", "2", "-1"), seed=1)).classes == ("-1", "2", "10")
+
+
+def classes_json(root: Path, names: dict[str, str], **more: str) -> None:
+    listed = [{"name": name, "folder": folder} for folder, name in names.items()]
+    (root / "classes.json").write_text(json.dumps({"classes": listed, **more}))
+
+
+def test_classes_json_has_the_true_names_and_their_order(root: Path) -> None:
+    class_folders(root, ("a_b", "z", "later"))
+    classes_json(root, {"z": "z", "a_b": "a/b", "gone": "gone"})
+    dataset = opened(root)
+    assert dataset.classes == ("z", "a/b", "later")
+    assert {dataset.classes[k] for name, k in zip(dataset.images.names, dataset.labels.tolist(), strict=True)
+            if name.startswith("a_b/")} == {"a/b"}  # fmt: skip
+    assert "names and order of the classes were read from classes.json" in dataset.notes
+    assert any("have no image, and are left out: gone" in note for note in dataset.notes)
+    assert dataset.seen.unused == {}
+    classes_json(root, {"z": "later", "a_b": "a/b"})
+    assert "gives the class 'later' to another folder than later; rename the folder" in refused(root)
+    (root / "classes.json").write_text('{"classes": ["z", "a_b"]}')  # another program's
+    assert opened(root).classes == ("a_b", "later", "z")
+    assert opened(root).seen.unused == {"files of other kinds (.json)": 1}
+
+
+def test_links_are_followed_where_classes_json_says(root: Path, tmp_path: Path) -> None:
+    originals, secret = class_folders(tmp_path / "photos"), write(tmp_path / "secret.png", encoded(picture(99)))
+    for path in originals.rglob("*.png"):
+        link = root / path.relative_to(originals)
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(path)
+    assert "a link that leads out of the folder" in refused(root)
+    classes_json(root, {"cat": "cat", "dog": "dog"}, images=str(originals))
+    assert len(opened(root).images) == 12
+    assert f"links to images in {originals} are followed, as classes.json says" in opened(root).notes
+    (root / "cat" / "secret.png").symlink_to(secret)
+    assert "cat/secret.png (a link that leads out of the folder)" in refused(root)
+
+
+def test_a_folder_with_a_table_alone_says_so(root: Path) -> None:
+    write(root / "labels.csv", b"path,label")
+    assert "no class folders; if the table labels.csv says them, give its path" in refused(root)

@@ -141,3 +141,11 @@ def test_columns_of_text_stay_text_and_names_are_composed(tmp_path: Path) -> Non
         "path": ["001"], "ann": ["010"], "value": [10], "café": [1],
     }  # fmt: skip
     assert column_of(path, columns, "cafe\u0301", "of").tolist() == [1]
+
+
+def test_the_guard_against_formulas_is_undone_in_csv_files(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("path,'=1+1,'-2,value\n'=a.png,'=b,1,-3\n'tis.png,''=c,2,-4\n")
+    columns = read_columns(str(tmp_path / "x.csv"))[1]
+    assert {name: values.tolist() for name, values in columns.items()} == {
+        "path": ["=a.png", "'tis.png"], "=1+1": ["=b", "'=c"], "-2": [1, 2], "value": [-3, -4],
+    }  # fmt: skip

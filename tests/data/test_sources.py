@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -260,7 +261,25 @@ def test_building_needs_only_a_listing() -> None:
     assert build(listing, Study(), lambda *_: None).fingerprint == open_dataset(Study(data="digits")).fingerprint
 
 
-@pytest.mark.parametrize("split", ["none", {"train": "train"}])
-def test_a_split_that_cannot_be_chosen_is_refused(split: object) -> None:
-    with pytest.raises(InputError, match="split: digits has a split of its own or none, and no names; leave split out"):
-        open_dataset(Study.model_validate({"data": "digits", "split": split}))
+@pytest.mark.parametrize(
+    ("data", "keys", "message"),
+    [
+        ("photos", {"columns": {"label": "breed"}}, "columns.label: the data are read as folder, and it has no"),
+        ("digits", {"columns": {"minus_one": "class"}}, "columns.minus_one: the data are read as digits, and it"),
+        ("digits", {"split": {"test": ["test"]}}, "split: the data are read as digits, whose split is fixed"),
+        ("digits", {"split": "none"}, "split: the data are read as digits, whose split is fixed"),
+        ("train.parquet", {"columns": {"separator": ";"}},
+         "columns.separator: the data are read as Parquet, and of them it takes image, label, group, split, folder"),
+        ("x.npz", {"columns": {"folder": "a"}}, "columns.folder: the data are read as features"),
+    ],
+)  # fmt: skip
+def test_keys_that_a_source_would_pass_over_are_refused(
+    data: str, keys: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    class_folders(tmp_path / "photos")
+    for name in ("train.parquet", "x.npz"):
+        (tmp_path / name).touch()
+    where = data if data == "digits" else str(tmp_path / data)
+    with pytest.raises(InputError, match="leave this key out") as raised:
+        open_dataset(Study.model_validate({"data": where, **keys}))
+    assert message in str(raised.value)

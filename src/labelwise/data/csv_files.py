@@ -27,7 +27,7 @@ from labelwise.parts import Columns
 
 
 @dataclass(frozen=True)
-class _Images:
+class Images:
     """What a table says of n images. rows: (n,) their rows; paths: as written; hashes: of their content, "" or a
 
     SHA-256 each; classes: the names that the labels' numbers mean, if they are numbers; test: (n,) bool or None.
@@ -52,7 +52,7 @@ def from_csv(path: Path, study: Study) -> Listing:
     that are not there are said all at once, or left out with `skip_unreadable`.
     """
     table = read_table(path, study.columns)
-    images = _images(path, table)
+    images = images_of(path, table)
 
     def place(image: int) -> str:
         return table.place(int(images.rows[image]))
@@ -87,7 +87,7 @@ def from_csv(path: Path, study: Study) -> Listing:
     )  # fmt: skip
 
 
-def _images(path: Path, table: Table) -> _Images:
+def images_of(path: Path, table: Table) -> Images:
     """Return the images of a table: each row is one, or those of an export that have a label."""
     label, names, columns = table.labels.column(), table.names(), table.columns
     rows, hashes = np.arange(len(names)), [""] * len(names)
@@ -98,11 +98,11 @@ def _images(path: Path, table: Table) -> _Images:
     labels = [label.values[code].strip() for code in label.codes.tolist()] if extra else []
     answers = exported.Answers(names, labels, said["status"], said["source"], said["annotator"])
     if not answers.ours:  # spaces around a name are nobody's intention but in our own file
-        return _Images(rows, [name.strip() for name in names], label, split, groups, hashes, columns.unused, ())
+        return Images(rows, [name.strip() for name in names], label, split, groups, hashes, columns.unused, ())
     settled = exported.settle(str(path), answers, table.lines)
     rows = settled.rows
     used = (columns.image, columns.label, columns.group, columns.split, *extra)
-    return _Images(
+    return Images(
         rows, [names[row] for row in rows.tolist()],
         Column(settled.places([text.strip() for text in label.values]), label.codes[rows]),
         None if split is None else Column(split.values, split.codes[rows]),
@@ -113,7 +113,7 @@ def _images(path: Path, table: Table) -> _Images:
     )  # fmt: skip
 
 
-def _names(path: Path, keys: Columns, images: _Images, table: Table, kept: Sequence[int]) -> list[str]:
+def _names(path: Path, keys: Columns, images: Images, table: Table, kept: Sequence[int]) -> list[str]:
     """Return the names of the files, relative to the CSV file's folder. Errors: InputError for none, and doubles."""
     folder, ending = os.path.expanduser(keys.folder), extension(keys)
     lines = [table.lines[row] for row in images.rows[kept].tolist()]

@@ -93,7 +93,10 @@ def _filled(root: Path, images: Sequence[Found], layout: Layout) -> tuple[set[st
     filled = {layout.places[folder][0] for folder in layout.places.keys() - hollow}
     empty = sorted({layout.places[folder][0] for folder in hollow} - filled)
     if not filled:
-        raise InputError(f"{root}: no class folders; put the images of each class into a folder named after it")
+        hint = "put the images of each class into a folder named after it"
+        if tables := sorted(entry.name for entry in root.iterdir() if entry.suffix.lower() == ".csv"):
+            hint = f"if the table {tables[0]} says them, give its path"
+        raise InputError(f"{root}: no class folders; {hint}")
     if len(filled) == 1 and layout.nested:
         raise InputError(f"{root}: a single class folder, {min(filled)}; if it holds the class folders, give its path")
     for folder in sorted(layout.places.keys() - there - hollow):

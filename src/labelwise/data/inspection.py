@@ -231,7 +231,7 @@ def _inspected(blob: Blob, count: int, max_pixels: int) -> Iterator[ImageInfo | 
     def pays(index: int) -> bool:
         try:
             return len(blob(index)) >= THREADS_PAY
-        except OSError:
+        except (UnreadableImageError, OSError):
             return False
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

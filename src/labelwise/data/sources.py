@@ -19,7 +19,7 @@ from labelwise.data.building import build
 from labelwise.data.dataset import Dataset, Listing
 from labelwise.data.images import Progress
 from labelwise.errors import InputError, nearest, printable
-from labelwise.parts import Columns, Sides
+from labelwise.parts import Columns
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Source:
         if unused := [key for key, value in given.items() if value and key not in self.columns]:
             has = f"of them it takes {', '.join(self.columns)}" if self.columns else "it has no columns"
             raise InputError(f"columns.{unused[0]}: the data are read as {self.name}, and {has}; leave this key out")
-        if not self.sides and isinstance(study.split, Sides):
+        if not self.sides and study.split != "auto":
             raise InputError(f"split: the data are read as {self.name}, whose split is fixed; leave this key out")
 
 
