@@ -11,7 +11,7 @@ from labelwise.cli.tables import print_frame, print_rows
 from labelwise.labelling.exchange import sheet
 from labelwise.labelling.exchange.pick import PICKED, PREDICTED
 
-HOSTILE = ['=HYPERLINK("x")', "+1", "-1", "@SUM(A1)", "'=1", "a,b", 'a"b', "plain"]
+HOSTILE = ['=HYPERLINK("x")', "+1", "-1+1", "@SUM(A1)", "'=1", "a,b", 'a"b', "plain"]
 """Names of files and classes that spreadsheets would run, and some that they would not."""
 
 
