@@ -32,11 +32,14 @@ CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 
 
 def commands() -> dict[str, set[str]]:
-    group = typer.main.get_command(app)
-    return {
-        name: {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
-        for name, command in group.commands.items()  # type: ignore[attr-defined]
-    }
+    """Return each command's options, with those of the commands below it."""
+
+    def options(command: Any) -> set[str]:
+        own = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        return own.union(*map(options, getattr(command, "commands", {}).values()))
+
+    group: Any = typer.main.get_command(app)
+    return {name: options(command) for name, command in group.commands.items()}
 
 
 def test_every_command_and_option_is_documented() -> None:

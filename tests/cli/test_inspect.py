@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -58,3 +59,12 @@ def test_pictures(root: Path, tmp_path: Path) -> None:
     write(root / "Training" / "cat" / "one.png", encoded(picture(99)))
     assert f"Pictures: {tmp_path / 'sheet.html'}" in inspect(root, "--html", tmp_path / "sheet.html")
     assert "<h2>dog</h2>" in (tmp_path / "sheet.html").read_text()
+
+
+def test_features_have_no_pictures(tmp_path: Path) -> None:
+    rows = np.arange(80, dtype=np.float32).reshape(20, 4)
+    np.savez(tmp_path / "own.npz", embeddings=rows, labels=np.array(["a", "b"] * 10))
+    assert inspect(tmp_path / "own.npz").startswith("Data: ")
+    done = CliRunner().invoke(app, ["inspect", str(tmp_path / "own.npz"), "--html", str(tmp_path / "sheet.html")])
+    assert "holds features without images; leave it out" in str(done.exception)
+    assert not (tmp_path / "sheet.html").exists()

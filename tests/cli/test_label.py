@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.labelling.conftest import photos
@@ -71,8 +72,8 @@ def test_a_server_is_named_in_words_and_without_its_password(
     assert server_name(address) == said
 
     @contextmanager
-    def opened(*_: object) -> Iterator[None]:
-        yield None
+    def opened(*_: object) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(not_used=())
 
     monkeypatch.setattr("labelwise.labelling.project.made_or_opened", opened)
     monkeypatch.setattr("labelwise.labelling.server.serve.serve", lambda *given: given[-1]("http://127.0.0.1:1/"))

@@ -139,3 +139,15 @@ def test_a_folder_around_the_class_folders_is_named(tmp_path: Path, folders: lis
         InputError, match="a single class folder, unpacked; if it holds the class folders, give its path"
     ):
         read(tmp_path)
+
+
+def test_equal_folders_in_folders_of_other_names_are_groups_and_said(tmp_path: Path) -> None:
+    files(tmp_path, "2019/cat", "2019/dog", "2020/cat", "2020/dog")
+    found = read(tmp_path)
+    assert found.classes == ("2019", "2020")
+    assert found.notes == (
+        "2019, 2020 are read as classes, and the folders in them, the same in each, as groups; if it is the other way "
+        'round, name the splits: --set \'split={train: "2019", test: "2020"}\'',
+    )
+    assert read(tmp_path, split="none").notes == ()
+    assert read(files(tmp_path, "2020/cow")).notes == ()

@@ -266,6 +266,8 @@ def test_building_needs_only_a_listing() -> None:
     [
         ("photos", {"columns": {"label": "breed"}}, "columns.label: the data are read as folder, and it has no"),
         ("digits", {"columns": {"minus_one": "class"}}, "columns.minus_one: the data are read as digits, and it"),
+        ("digits", {"split": {"test": ["test"]}}, "split: the data are read as digits, whose split is fixed"),
+        ("digits", {"split": "none"}, "split: the data are read as digits, whose split is fixed"),
         ("train.parquet", {"columns": {"separator": ";"}},
          "columns.separator: the data are read as Parquet, and of them it takes image, label, group, split, folder"),
         ("x.npz", {"columns": {"folder": "a"}}, "columns.folder: the data are read as features"),
@@ -281,9 +283,3 @@ def test_keys_that_a_source_would_pass_over_are_refused(
     with pytest.raises(InputError, match="leave this key out") as raised:
         open_dataset(Study.model_validate({"data": where, **keys}))
     assert message in str(raised.value)
-
-
-@pytest.mark.parametrize("split", ["none", {"train": "train"}])
-def test_a_split_that_cannot_be_chosen_is_refused(split: object) -> None:
-    with pytest.raises(InputError, match="split: digits has a split of its own or none, and no names; leave split out"):
-        open_dataset(Study.model_validate({"data": "digits", "split": split}))

@@ -80,5 +80,5 @@ def test_stopping_makes_other_records_and_prices_do_not(tmp_path: Path) -> None:
     run_study(study(seeds=1, sizes=["20%"], stop="budget", prices={"label": 0.1}), tmp_path, listener)
     assert not listener.rounds
     assert reading(tmp_path).study()["config"]["prices"]["label"] == 0.1
-    with pytest.raises(InputError, match="stop was"):
+    with pytest.raises(InputError, match=r"stop \(at_baseline, was budget\)"):
         run_study(study(seeds=1, sizes=["20%"]), tmp_path, fake.Silent())

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from labelwise.cli.options import As, Format
+from labelwise.errors import InputError
 
 SHOWN = 10
 """Unreadable images that are named."""
@@ -37,6 +38,8 @@ def inspect(
         dataset = open_dataset(study, listener.work)
     seen = dataset.seen
     if html is not None:
+        if not dataset.images.there:
+            raise InputError(f"--html: {dataset.source} holds features without images; leave it out")
         from labelwise.models.backbone import input_of
         from labelwise.report.contact_sheet import write_sheet
 

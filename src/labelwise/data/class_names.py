@@ -12,17 +12,16 @@ from labelwise.data.labels import finder, in_order
 from labelwise.errors import InputError
 
 FILE = "classes.json"
-NAMES, IMAGES = "classes", "images"
-"""Keys: a list of {"name": ..., "folder": ...} in the classes' order; where the originals of an export of links lie."""
+NAMES = "classes"
+"""Key: a list of {"name": ..., "folder": ...} in the classes' order."""
 LARGEST = 2**24
 
 
 @dataclass(frozen=True)
 class ClassNames:
-    """names: class folder -> class, in the classes' order; images: the folder that links may lead to, or ""."""
+    """names: class folder -> class, in the classes' order."""
 
     names: Mapping[str, str] = field(default_factory=dict)
-    images: str = ""
 
     def of(self, folders: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
         """Return folder -> class, and the classes in order; folders that are not named here come last, by their names.
@@ -41,9 +40,7 @@ class ClassNames:
 
     def notes(self) -> list[str]:
         """Return what a reader must know."""
-        read = [f"names and order of the classes were read from {FILE}"] if self.names else []
-        links = [f"links to images in {self.images} are followed, as {FILE} says"] if self.images else []
-        return [*read, *links]
+        return [f"names and order of the classes were read from {FILE}"] if self.names else []
 
 
 def read_class_names(root: Path) -> ClassNames:
@@ -56,11 +53,10 @@ def read_class_names(root: Path) -> ClassNames:
             return ClassNames()
         found: Any = json.loads((root / FILE).read_bytes())
         rows = [(row["folder"], row["name"]) for row in found[NAMES]]
-        images = found.get(IMAGES, "")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ClassNames()
-    if not all(isinstance(text, str) for row in rows for text in row) or not isinstance(images, str):
+    if not all(isinstance(text, str) for row in rows for text in row):
         return ClassNames()
     if len({folder for folder, _ in rows}) < len(rows):
         raise InputError(f"{root / FILE}: a folder stands there twice; keep one")
-    return ClassNames(dict(rows), images)
+    return ClassNames(dict(rows))

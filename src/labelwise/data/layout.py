@@ -6,7 +6,7 @@ Which folders are splits is decided by `data/sides.py`; what is not clear is ref
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from labelwise.data.labels import same
@@ -80,7 +80,7 @@ def lay_out(root: Path, seen: Scan, split: Split) -> Layout:
     folds = [name for name in inner if is_fold(name)]
     if len(folds) > 1:
         raise unclear(str(root), f"{listed(folds)} look like folds", folds[:-1], folds[-1:])
-    return _with_splits(root, inner) or _splits_below(root, inner) or _classes_only(inner)
+    return _with_splits(root, inner) or _splits_below(root, inner) or _with_groups(inner)
 
 
 def _check_links(root: Path, seen: Scan) -> None:
@@ -92,6 +92,16 @@ def _check_links(root: Path, seen: Scan) -> None:
 
 def _classes_only(inner: Mapping[str, Sequence[str]]) -> Layout:
     return Layout(1, {name: (name, False) for name in inner}, nested=any(inner.values()))
+
+
+def _with_groups(inner: Mapping[str, Sequence[str]]) -> Layout:
+    """Return the layout `class`, with a note where the folders in the class folders could be the classes."""
+    layout, (first, *others) = _classes_only(inner), [sorted(map(same, names)) for names in inner.values()] or [[]]
+    if len(first) < 2 or not others or any(names != first for names in others):
+        return layout
+    *train, test = inner
+    said = f"{listed(list(inner))} are read as classes, and the folders in them, the same in each, as groups"
+    return replace(layout, notes=(f"{said}; if it is the other way round, name the splits: {example(train, [test])}",))
 
 
 def _as_given(root: Path, inner: Mapping[str, Sequence[str]], sides: Sides) -> Layout:

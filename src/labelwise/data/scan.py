@@ -76,7 +76,6 @@ class Scan:
 def scan(root: Path, leave_out: Path | None = None) -> Scan:
     """List a folder's pictures and those of the folders in it; `leave_out` is a folder inside that is passed over.
 
-
     Pictures are known by their extension, or by their first bytes where they have none.
     Errors: InputError where `root` itself cannot be read.
     """

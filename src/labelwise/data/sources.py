@@ -26,7 +26,7 @@ from labelwise.parts import Columns
 class Source:
     """One kind of source: `recognises(data)` says whether a study's `data` is of this kind, `load(study)` lists it.
 
-    columns: the keys of `columns` that it uses; parts: whether it has names that `split` could choose from.
+    columns: the keys of `columns` that it uses; sides: whether `split` may name its parts.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Source:
     recognises: Callable[[str], bool]
     load: Callable[[Study], Listing]
     columns: tuple[str, ...] = ()
-    parts: bool = True
+    sides: bool = True
 
     def check(self, study: Study) -> None:
         """Refuse keys that this source would pass over without a word. Errors: InputError."""
@@ -42,8 +42,8 @@ class Source:
         if unused := [key for key, value in given.items() if value and key not in self.columns]:
             has = f"of them it takes {', '.join(self.columns)}" if self.columns else "it has no columns"
             raise InputError(f"columns.{unused[0]}: the data are read as {self.name}, and {has}; leave this key out")
-        if not self.parts and study.split != "auto":
-            raise InputError(f"split: {self.name} has a split of its own or none, and no names; leave split out")
+        if not self.sides and study.split != "auto":
+            raise InputError(f"split: the data are read as {self.name}, whose split is fixed; leave this key out")
 
 
 _ROLES = ("image", "label", "group", "split")
@@ -69,7 +69,7 @@ def _folder(data: str) -> Path:
 
 SOURCES: tuple[Source, ...] = (
     Source("digits", "scikit-learn's 1,797 handwritten digits of 8x8 pixels; no download", "digits".__eq__, _digits,
-           parts=False),
+           sides=False),
     Source("cifar10", "CIFAR-10 from the Hugging Face hub (uoft-cs/cifar10)", "cifar10".__eq__,
            lambda study: tables.from_hub("uoft-cs/cifar10", study), (*_ROLES, "minus_one")),
     Source("hub:owner/name", "any image classification set of the Hugging Face hub",
@@ -77,7 +77,7 @@ SOURCES: tuple[Source, ...] = (
            (*_ROLES, "extension", "minus_one")),
     Source("cifar-10-batches-py", "a folder with CIFAR-10's official Python files",
            lambda data: cifar.batches_folder(_folder(data)) is not None, lambda study: cifar.load(_folder(study.data)),
-           parts=False),
+           sides=False),
     Source("features", "an .npz or Parquet file with embeddings (N, D) and labels, without images",
            lambda data: feature_files.recognises(_folder(data)),
            lambda study: features.load(_folder(study.data), study), (*_ROLES, "minus_one")),

@@ -42,7 +42,7 @@ def frozen(dataset: Dataset, study: Study, progress: Progress) -> Frozen:
     share = len(dataset.test) / count
     return Frozen(
         embedded.values,
-        (LAYOUT, dataset.fingerprint, backbone.fingerprint, str(backbone.device), *versions),
+        (LAYOUT, dataset.images.way, dataset.fingerprint, backbone.fingerprint, str(backbone.device), *versions),
         {"backbone": backbone.name, "weights": backbone.weights, "device": str(backbone.device)},
         Preparation(embedded.seconds * (1 - share), embedded.seconds * share, count),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def test_a_model_takes_its_preprocessing_along(trained: Trained, tmp_path: Path,
     write(tmp_path / "photos" / "bright.png", encoded(Image.fromarray(values * 10)))
     images, seen, left_out = folder_images(tmp_path / "photos", unseen, loaded.bits)
     assert list(images.names) == ["deep.png", "dim.png"]
-    assert left_out[0].startswith("bright.png (16-bit pixels up to 40,590, above the 12 bits (0 to 4,095) of the im")
+    assert "left out: bright.png (16-bit pixels up to 40,590, above the 12 bits (0 to 4,095) of the im" in left_out[0]
     assert seen.notes == (
         "2 images have 16-bit pixels: 0 to 4,095 (12 bits) is black to white in all; 1 of them use fewer bits and come "
         "out dark",
@@ -178,3 +179,15 @@ def test_a_small_model_upsamples(trained: Trained) -> None:
     with torch.inference_mode():
         blob = encoded(picture(1, size=(32, 32)))
         assert Single(replace(trained, small=True)).predict(blob).shape == (3,)
+
+
+def test_another_picture_of_the_same_name_size_and_time_is_read_again(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "a.bmp"
+    write(path, encoded(np.full((30, 40, 3), 50, np.uint8), "BMP"))
+    before, time = folder_images(tmp_path, unseen)[0].hashes, path.stat().st_mtime_ns
+    write(path, encoded(np.full((30, 40, 3), 200, np.uint8), "BMP"))
+    os.utime(path, ns=(time, time))
+    after = folder_images(tmp_path, unseen)[0]
+    assert (after.hashes != before).any()
+    assert after.pixels is not None
+    assert (after.pixels == 200).all()

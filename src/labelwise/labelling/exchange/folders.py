@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path
 
 from labelwise.data.class_names import FILE as CLASSES
-from labelwise.data.class_names import IMAGES, NAMES
+from labelwise.data.class_names import NAMES
 from labelwise.errors import InputError
 from labelwise.labelling.exchange.job import Job
 from labelwise.labelling.exchange.pictures import Labelled
@@ -64,7 +64,7 @@ def write(job: Job, folder: Path) -> str:
 def write_links(job: Job, folder: Path) -> str:
     """Write the same folders with links: nothing leaves the images' folder."""
     root = os.path.realpath(job.snapshot.folder)
-    folders = _class_folders(job, folder, root)
+    folders = _class_folders(job, folder)
     names: dict[str, Names] = {}
     labelled = Labelled(job.snapshot)
     count = 0
@@ -81,19 +81,14 @@ def write_links(job: Job, folder: Path) -> str:
     return f"{count:,} links to the originals, which keep their metadata: nothing was copied{note}"
 
 
-def _class_folders(job: Job, folder: Path, images: str = "") -> dict[str, str]:
-    """Return class -> folder name, and write it down, since folders can neither keep the order nor every name.
-
-    images: the folder that links lead to, so that a study may follow them.
-    """
+def _class_folders(job: Job, folder: Path) -> dict[str, str]:
+    """Return class -> folder name, and write it down, since folders can neither keep the order nor every name."""
     if not job.snapshot.board.labels:
         raise InputError("no image has a label yet; label some first, or export to csv")
     names = Names()
     folders = {name: names.take(name) for name in job.snapshot.classes}
     listed = {NAMES: [{"name": name, "folder": below} for name, below in folders.items()]}
-    found = {**listed, IMAGES: images} if images else listed
-    text = json.dumps(found, ensure_ascii=not images.isprintable(), indent=1)  # a path may be no text
-    (folder / CLASSES).write_text(text, encoding="utf-8")
+    (folder / CLASSES).write_text(json.dumps(listed, ensure_ascii=False, indent=1), encoding="utf-8")
     return folders
 
 

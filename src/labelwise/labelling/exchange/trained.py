@@ -114,7 +114,7 @@ def folder_images(root: Path, progress: Progress, bits: int | None = None) -> tu
 
     if not found:
         raise InputError(f"{root} holds no images (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM), nor do its folders")
-    stamps = (f"{f.path}:{f.bytes}:{f.mtime_ns}" for f in found)
+    stamps = (f"{f.path}:{f.bytes}:{f.mtime_ns}:{f.ctime_ns}" for f in found)
     key = digest(str(root.resolve()), *stamps)
     images, seen = from_blobs(blob, [f.path for f in found], key, MAX_PIXELS, progress, bits=bits)
     left_out = [f"{f.path} ({f.problem})" for f in listed.images if f.problem]
