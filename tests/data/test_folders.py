@@ -402,20 +402,6 @@ def test_classes_json_has_the_true_names_and_their_order(root: Path) -> None:
     assert opened(root).seen.unused == {"files of other kinds (.json)": 1}
 
 
-def test_links_are_followed_where_classes_json_says(root: Path, tmp_path: Path) -> None:
-    originals, secret = class_folders(tmp_path / "photos"), write(tmp_path / "secret.png", encoded(picture(99)))
-    for path in originals.rglob("*.png"):
-        link = root / path.relative_to(originals)
-        link.parent.mkdir(exist_ok=True)
-        link.symlink_to(path)
-    assert "a link that leads out of the folder" in refused(root)
-    classes_json(root, {"cat": "cat", "dog": "dog"}, images=str(originals))
-    assert len(opened(root).images) == 12
-    assert f"links to images in {originals} are followed, as classes.json says" in opened(root).notes
-    (root / "cat" / "secret.png").symlink_to(secret)
-    assert "cat/secret.png (a link that leads out of the folder)" in refused(root)
-
-
 def test_a_folder_with_a_table_alone_says_so(root: Path) -> None:
     write(root / "labels.csv", b"path,label")
     assert "no class folders; if the table labels.csv says them, give its path" in refused(root)
