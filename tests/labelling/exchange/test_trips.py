@@ -71,7 +71,7 @@ LABELS_CSV = Trip(
 STUDIES = {
     "csv": LABELS_CSV,
     "folder": Trip("", notes=("read from classes.json", "'c/d'", "none")),
-    "links": Trip("", notes=("read from classes.json", "36 images are links to files outside", "'c/d'", "none")),
+    "links": Trip("", notes=("read from classes.json", "are links to files outside of the folder", "'c/d'", "none")),
     "huggingface": Trip("", unused={"columns (path, sha256)": 2}, notes=("are left out: none", "'c/d'")),
 }
 REFUSED = {"labelstudio": "no class folders", "model": "no class folders"}
