@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 
 from labelwise.cache import Rows, cache_folder, cached, mapped, usage
-from labelwise.cache.usage import Entry, clear, entries, over, size_in_bytes
+from labelwise.cache.usage import KINDS, Entry, clear, entries, over, size_in_bytes
+from labelwise.data.images import unseen
+from labelwise.data.vectors import kept
 from labelwise.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -39,6 +42,20 @@ def test_entries_are_listed_the_oldest_first() -> None:
     assert [entry.kind for entry in found] == ["pixels", "images", "clip"]
     assert all(1000 < entry.bytes < 1500 for entry in found), "with its checksums"
     assert 5 * DAY <= time.time() - found[0].used < 5 * DAY + 60
+
+
+def test_peoples_features_are_listed_and_left_while_they_are_used() -> None:
+    vectors = kept("key", lambda _: iter([np.ones((5, 3), np.int8)]), None, "x", unseen)
+    assert [entry.kind for entry in entries()] == ["features"]
+    assert len(clear(entries())[1]) == 1
+    del vectors
+    assert len(clear(entries())[0]) == 1
+
+
+def test_every_folder_that_is_made_is_a_kind() -> None:
+    source = Path(usage.__file__).parents[1]
+    code = "".join(path.read_text(encoding="utf-8") for path in source.rglob("*.py"))
+    assert set(re.findall(r'cache_folder\(\) / "(\w+)"', code)) | {"embeddings"} == set(KINDS)
 
 
 def test_an_entry_that_is_opened_is_young_again() -> None:
@@ -153,7 +170,3 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(InputError, match=r"--limit: .* is no size"):
         size_in_bytes(text, "--limit")
-
-
-def test_kinds_are_said_once() -> None:
-    assert set(usage.KINDS) == {"images", "pixels", "embeddings", "tables", "clip"}

@@ -71,6 +71,19 @@ def test_somebody_elses_status_is_a_column_like_others(table: Path) -> None:
     assert len(dataset.images) == 12
 
 
+def test_an_export_with_a_strange_status_is_refused_since_predictions_would_be_labels(table: Path) -> None:
+    lines = [*answers("label", first=6), *(f"{i}.png,a,predicted,,model" for i in range(5)), "5.png,a,Label,anna,"]
+    message = refused(table, *(f"{line}," for line in lines), head=HEAD + ",sha256")
+    assert "'Label' (line 13) is no status; did you mean 'label'?" in message
+    assert len(opened(table, *(f"{line}," for line in lines[:-1]), head=HEAD + ",sha256").images) == 6
+
+
+def test_without_a_test_slice_nothing_is_said_of_one(table: Path) -> None:
+    assert not any("of the test set has a label" in note for note in opened(table, *answers()).notes)
+    one = opened(table, *answers(first=1), "0.png,,skip,anna,test")
+    assert "no image of the test set has a label: one is set apart" in one.notes
+
+
 def test_one_person_answers_once(table: Path) -> None:
     message = refused(table, *answers(), "3.png,a,label,Anna,")
     assert "two answers by Anna for 3.png (line 14); keep one" in message

@@ -153,6 +153,10 @@ def test_a_split_column_is_the_split(tmp_path: Path) -> None:
     assert len(opened(npz(tmp_path, split=split), split="none").labels) == N
     assert "no column split" in refused(npz(tmp_path), split={"test": "validation"})
     assert "2 rows have no split" in refused(npz(tmp_path, split=np.where(np.arange(N) < 2, "", split)))
+    some = np.where(np.arange(N) < 2, "", split)
+    assert len(opened(npz(tmp_path, split=some), split="none").labels) == N, "as the message says"
+    assert len(opened(npz(tmp_path, split=some), split={"train": "train", "test": "test"}).labels) == 23
+    assert len(opened(npz(tmp_path, split=np.full(N, ""))).labels) == N, "nothing is said of any row"
     assert "split" in refused(npz(tmp_path, split=np.where(np.arange(N) < 2, "some", split)))
 
 

@@ -402,6 +402,17 @@ def test_classes_json_has_the_true_names_and_their_order(root: Path) -> None:
     assert opened(root).seen.unused == {"files of other kinds (.json)": 1}
 
 
+def test_classes_json_is_counted_nowhere_also_among_rare_kinds(root: Path) -> None:
+    class_folders(root)
+    classes_json(root, {"cat": "cat", "dog": "dog"})
+    for i in range(26):
+        (root / f"{i}.e{chr(97 + i // 2)}").touch()
+    unused = opened(root).seen.unused
+    assert unused["files of other kinds (others)"] == 2
+    assert sum(unused.values()) == 26
+    assert min(unused.values()) > 0
+
+
 def test_a_folder_with_a_table_alone_says_so(root: Path) -> None:
     write(root / "labels.csv", b"path,label")
     assert "no class folders; if the table labels.csv says them, give its path" in refused(root)

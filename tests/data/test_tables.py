@@ -74,6 +74,14 @@ def test_files_with_metadata_and_others_beside_them(root: Path) -> None:
     assert dataset.images.blob(35) == pictures(6, seed=2)[5]
 
 
+def test_parquet_files_in_other_folders_are_counted(root: Path) -> None:
+    hub_like(12).to_parquet(root / "train.parquet")
+    for name in ("data", "more"):
+        (root / name).mkdir()
+        hub_like(6, seed=2).to_parquet(root / name / "test.parquet")
+    assert opened(root).seen.unused == {"Parquet files in other folders": 2}
+
+
 @pytest.mark.parametrize(
     ("train", "test"),
     [("mnist-train", "mnist-test"), ("Train", "Test"), ("cifar_train", "cifar_test"), ("train/0000", "test/0000"),

@@ -23,6 +23,7 @@ KINDS = {
     "pixels": "images brought to the size of a backbone, for fine-tuning",
     "embeddings": "frozen embeddings, a store for each backbone",
     "tables": "copies of Parquet files",
+    "features": "people's own features: what checking them found, and copies of what cannot be mapped where it lies",
     "clip": "features of zero-shot models",
 }
 """The folders of the cache, and what their entries are."""

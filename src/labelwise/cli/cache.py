@@ -18,7 +18,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 @app.callback(invoke_without_command=True)
 def cache(context: typer.Context, format_: As = Format.table) -> None:
-    """Show what is kept between runs: images read, pixels, embeddings, tables. All of it can be made again."""
+    """Show what is kept between runs: images, pixels, embeddings, tables, features. All of it can be made again."""
     if context.invoked_subcommand is not None:
         return
     from labelwise.cache import cache_folder

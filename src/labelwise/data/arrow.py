@@ -17,7 +17,7 @@ from labelwise.data.columns import Chosen, choose
 from labelwise.data.dataset import Listing
 from labelwise.data.missing import extension, report
 from labelwise.data.rows import Column, read_rows
-from labelwise.data.sides import Chosen as Sides
+from labelwise.data.sides import Chosen as ChosenParts
 from labelwise.errors import InputError
 
 
@@ -31,7 +31,7 @@ def datasets() -> Any:
 
 
 def listing(
-    source: str, splits: Any, chosen: Sides, key: str, beside: Path | None, study: Study, by_parts: bool
+    source: str, splits: Any, chosen: ChosenParts, key: str, beside: Path | None, study: Study, by_parts: bool
 ) -> Listing:  # fmt: skip
     """List the chosen splits. beside: the only folder in which paths that stand in for images are looked up;
 

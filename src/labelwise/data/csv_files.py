@@ -97,6 +97,8 @@ def images_of(path: Path, table: Table) -> Images:
     said = {name: extra.get(name, hashes) for name in exported.COLUMNS}
     labels = [label.values[code].strip() for code in label.codes.tolist()] if extra else []
     answers = exported.Answers(names, labels, said["status"], said["source"], said["annotator"])
+    if {*exported.COLUMNS} <= extra.keys() and not answers.ours:
+        exported.refuse_strange(str(path), answers, table.lines)
     if not answers.ours:  # spaces around a name are nobody's intention but in our own file
         return Images(rows, [name.strip() for name in names], label, split, groups, hashes, columns.unused, ())
     settled = exported.settle(str(path), answers, table.lines)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from labelwise.arrays import Indices
 from labelwise.data.labels import MINUS_ONE, NOTHING, plain
-from labelwise.errors import InputError
+from labelwise.errors import InputError, nearest, printable
 
 CLASS, LABEL, REVIEW, TEST = "class", "label", "review", "test"
 STATUSES = (LABEL, "unsure", "skip", "predicted", "unlabelled", "unreadable", "missing", CLASS)
@@ -44,13 +44,13 @@ class Answers:
 
 @dataclass(frozen=True)
 class Settled:
-    """rows: (N,) each labelled image's row, one that says its label; test: (N,) bool, of the test slice;
+    """rows: (N,) each labelled image's row, one that says its label; test: (N,) bool, of the test slice, None
 
-    classes: names in their order, or None where no row says it; unused, notes: as in a Listing.
+    where no image is; classes: names in their order, or None where no row says it; unused, notes: as in a Listing.
     """
 
     rows: Indices
-    test: NDArray[np.bool_]
+    test: NDArray[np.bool_] | None
     classes: tuple[str, ...] | None
     unused: dict[str, int]
     notes: tuple[str, ...]
@@ -69,6 +69,19 @@ class _Image:
     labels: list[tuple[int, bool]] = field(default_factory=list)  # row, whether it is a review
     people: set[str] = field(default_factory=set)
     test: bool = False
+
+
+def refuse_strange(where: str, answers: Answers, place: Sequence[int]) -> None:
+    """Refuse an export with a status that is none of its own: read as somebody's table, predictions would be labels.
+
+    place: the line of each row. Errors: InputError.
+    """
+    for row, status in enumerate(answers.statuses):
+        if status and status not in STATUSES:
+            raise InputError(
+                f"{where}: an export of labelwise, and '{printable(status[:40])}' (line {place[row]}) is no status"
+                f"{nearest(status, STATUSES)}"
+            )
 
 
 def settle(where: str, answers: Answers, place: Sequence[int]) -> Settled:
@@ -95,7 +108,8 @@ def settle(where: str, answers: Answers, place: Sequence[int]) -> Settled:
     note = f"an export of labelwise: {len(rows):,} images have a label, that of most people or of a review"
     split = f"; {sum(test):,} of them are of its test slice (column source), the test set here" if any(test) else ""
     classes = _classes(where, declared, [answers.labels[row] for row in rows]) if declared else None
-    return Settled(np.array(rows, np.int64), np.array(test), classes, dict(unused), (note + split,))
+    sliced = any(image.test for image in images.values())
+    return Settled(np.array(rows, np.int64), np.array(test) if sliced else None, classes, dict(unused), (note + split,))
 
 
 def _take(where: str, images: dict[str, _Image], answers: Answers, row: int, line: int) -> None:

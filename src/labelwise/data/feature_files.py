@@ -61,10 +61,6 @@ class FeatureFile:
             )
         return found[0] if found else ""
 
-    def texts(self, name: str) -> list[str]:
-        """Return a column as text, "" where it says nothing."""
-        return ["" if value is None else str(value) for value in self.values(name)]
-
 
 def recognises(path: Path) -> bool:
     """Return whether a file holds features: an .npz, or a Parquet file with embeddings and no image."""

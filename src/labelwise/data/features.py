@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labelwise.arrays import Indices
 from labelwise.config import Study, digest
+from labelwise.data.columns import unused as not_used
 from labelwise.data.dataset import Dataset, Listing
 from labelwise.data.feature_files import (
     CLASSES,
@@ -57,8 +58,6 @@ def load(path: Path, study: Study) -> Listing:
         notes = (*notes, *more)
     elif not isinstance(study.split, str):
         raise InputError(f"{path}: split: names sides, and the file has no column split; add one, or leave split: out")
-    if others := [name for name in file.columns if name not in roles.values()]:
-        unused[f"columns ({', '.join(others[:10])}{', ...' if len(others) > 10 else ''})"] = len(others)
     kept = np.flatnonzero(keep)
     groups = ["" if value is None else str(value) for value in columns["group"]] if "group" in columns else None
     found = found.part(kept)
@@ -67,7 +66,8 @@ def load(path: Path, study: Study) -> Listing:
     return Listing(
         str(path), classes.names, classes.labels[kept], _taken(names, kept), test,
         None if groups is None else _taken(groups, kept), vectors=found, kind="features without images",
-        unused=unused, notes=(*notes, *found.notes, "the data are features, without images"),
+        unused={**not_used(file.columns, roles.values()), **unused},
+        notes=(*notes, *found.notes, "the data are features, without images"),
     )  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def _sides(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, tuple[str, ...], dict[str, int]]:
     """Return which rows are kept, which of all are the test set (None: there is none), notes, and what is not used."""
     found, codes = distinct(["" if value is None else str(value) for value in values])
-    if "" in found:
+    if split == "auto" and "" in found and len(found) > 1:
         missing = int((codes == found.index("")).sum())
         raise InputError(f"{file.path}: {missing:,} rows have no split; say train or test, or set split=none")
     chosen = choose(found, split, str(file.path), every=True)

@@ -37,8 +37,9 @@ def from_folder(root: Path, study: Study) -> Listing:
     for image in seen.images:
         if not layout.holds(image.path):
             unused[layout.why_not(image.path)] += 1
-    if given.names:  # it is used
-        unused["files of other kinds (.json)"] -= 1
+    if given.names:  # it is used; a rare kind is counted with others
+        counted = [f"files of other kinds ({kind})" for kind in (".json", "others")]
+        unused[next(what for what in counted if unused[what])] -= 1
     filled, empty = _filled(root, images, layout)
     images.sort(key=lambda image: _order(image.path, *layout.place(image.path)))
     places = [layout.place(image.path) for image in images]

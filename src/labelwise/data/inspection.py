@@ -137,6 +137,8 @@ def _there(blob: Blob, index: int) -> bool:
         blob(index)
     except OSError:
         return False
+    except UnreadableImageError:  # it can be read again, and what is wrong with it is news
+        pass
     return True
 
 
@@ -197,7 +199,7 @@ class _Looked:
             "away": self.away,
             "shape": shape,
             "bits": bits,
-            "modes": Counter(one.mode for one in found),
+            "modes": dict(Counter(one.mode for one in found).most_common()),
             "notes": [*notes, *depth.said(bits, self.deep.depths(refused))],
         }
         (folder / "meta.json").write_text(json.dumps(meta))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise.arrays import Labels
+from labelwise.data.sides import listed
 
 FEW = 10
 """Images of a class in training below which its results say little."""
-SHOWN = 8
-"""Names that a line holds."""
 
 
 @dataclass(frozen=True)
@@ -143,12 +141,6 @@ class Seen:
         return f"Look at: {'; '.join(parts)}" if parts else ""
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return names in a line; of many, the first ones and how many more there are."""
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
 def sizes_of(shapes: NDArray[np.int32]) -> Sizes:
     """Return what is to be known of images' (N, 2) sizes in pixels, (height, width)."""
     high, wide = shapes.T.astype(np.int64)
@@ -173,8 +165,3 @@ def classes_of(names: Sequence[str], labels: Labels, is_test: NDArray[np.bool_])
     """Count each class's images on both sides. labels: (N,); is_test: (N,)."""
     pool, test = (np.bincount(labels[side], minlength=len(names)).tolist() for side in (~is_test, is_test))
     return tuple(ClassSeen(*found) for found in zip(names, pool, test, strict=True))
-
-
-def modes_of(modes: Sequence[str]) -> dict[str, int]:
-    """Count images by their mode, the commonest first."""
-    return dict(Counter(modes).most_common())

@@ -229,4 +229,4 @@ def _flow(names: Collection[str]) -> str:
 def listed(names: Collection[str]) -> str:
     """Return names for a line, at most six of them."""
     shown = list(names)[:6]
-    return ", ".join(shown) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return ", ".join(shown) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")

@@ -40,6 +40,16 @@ def parquet_files(path: Path) -> dict[str, list[str]]:
     return named
 
 
+def _beside(path: Path, named: dict[str, list[str]]) -> int:
+    """Return how many Parquet files lie in the folder, or in folders of it, and are not taken."""
+    if not path.is_dir():
+        return 0
+    above = [place for place in (path, path / "data") if place.is_dir()]
+    places = {*above, *(below for place in above for below in place.iterdir() if below.is_dir())}
+    found = {file for place in places if not place.name.startswith(".") for file in _inside(place)}
+    return len(found.difference(*named.values()))
+
+
 def _inside(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
@@ -67,6 +77,8 @@ def from_parquet(path: Path, study: Study) -> Listing:
             raise InputError(cannot_write(cause)) from None
         raise InputError(f"{path}: cannot be read as Parquet: {_first_line(cause)}; make it again") from None
     unused = {f"files of {name}": len(named[name]) for name in chosen.unused}
+    if others := _beside(path, named):
+        unused["Parquet files in other folders"] = others
     read = Chosen(("train",), ("test",) if chosen.test else (), notes=chosen.notes)
     listing = arrow.listing(str(path), splits, read, key, path if path.is_dir() else path.parent, study,
                             by_parts=_by_parts(named, study))  # fmt: skip

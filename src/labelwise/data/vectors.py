@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise.arrays import Floats, Indices
-from labelwise.cache import cache_folder, cached
+from labelwise.cache import cache_folder, cached, mapped
 from labelwise.config import digest
 from labelwise.data.duplicates import Pairs
 from labelwise.data.images import Progress
@@ -96,13 +96,13 @@ def kept(
 
 
 def _mapped(folder: Path, path: Path | None, meta: dict[str, Any]) -> Floats:
-    lies_in = folder / "values.bin" if meta["offset"] is None else path
-    assert lies_in is not None
-    shape = tuple(meta["shape"])
-    needed = (meta["offset"] or 0) + int(np.prod(shape)) * np.dtype(meta["dtype"]).itemsize
-    if os.stat(lies_in).st_size < needed:
+    shape, offset = tuple(meta["shape"]), meta["offset"]
+    if offset is None:
+        return mapped(folder / "values.bin", meta["dtype"], shape)
+    assert path is not None
+    if os.stat(path).st_size < offset + int(np.prod(shape)) * np.dtype(meta["dtype"]).itemsize:
         raise ValueError("cut off")
-    return np.memmap(lies_in, meta["dtype"], "r", meta["offset"] or 0, shape)
+    return np.memmap(path, meta["dtype"], "r", offset, shape)
 
 
 def _checked(

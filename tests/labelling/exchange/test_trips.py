@@ -138,11 +138,12 @@ def test_a_study_settles_answers_as_the_project_does(snapshot: Snapshot) -> None
             return
         found = images_of(path, table)
     assert found.classes == tuple(snapshot.classes)
-    assert found.test is not None
+    test = [False] * len(found.rows) if found.test is None else found.test.tolist()
+    assert (found.test is None) == (not snapshot.test)
     labels = [found.classes[k] for k in np.take(found.label.values, found.label.codes).tolist()]
     paths = {image.id: image.path for image in snapshot.images}
     meant = {paths[i]: (snapshot.name_of(k), i in snapshot.test) for i, k in snapshot.board.labels.items()}
-    assert dict(zip(found.paths, zip(labels, found.test.tolist(), strict=True), strict=True)) == meant
+    assert dict(zip(found.paths, zip(labels, test, strict=True), strict=True)) == meant
     dropped = sum(number for what, number in found.unused.items() if what.startswith("images"))
     assert dropped == len(paths) - len(meant)
 

@@ -130,7 +130,7 @@ def _cells(row: dict[str, str], where: str) -> dict[str, str]:
     if None in row:
         raise InputError(f"{where}: more cells than columns; quote cells that hold a comma")
     cells = {name: unguarded(row.get(name) or "") for name in COLUMNS}
-    cells["label"] = cells["label"].strip()
+    cells["label"], cells["sha256"] = cells["label"].strip(), cells["sha256"].lower()
     if (cells["status"] or "label") not in STATUSES:
         raise InputError(f"{where}: '{cells['status'][:40]}' is no status{nearest(cells['status'], STATUSES)}")
     return cells
@@ -149,7 +149,7 @@ def _check_label(label: str, declared: Collection[str], where: str) -> None:
 def _answer(cells: dict[str, str], status: str, where: str) -> Answer:
     purpose = cells["source"].split(" ")[-1]
     return Answer(
-        cells["path"], cells["sha256"].lower(), status, cells["label"] if status == "label" else "",
+        cells["path"], cells["sha256"], status, cells["label"] if status == "label" else "",
         cells["annotator"] or ANONYMOUS, as_time(cells["time"], where), as_seconds(cells["seconds"], where),
         as_round(cells["round"], where), purpose if purpose in PURPOSES else "import", where,
     )  # fmt: skip

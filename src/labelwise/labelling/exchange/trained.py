@@ -14,7 +14,7 @@ from torch import nn
 
 from labelwise.arrays import Floats, Indices, Labels, softmax
 from labelwise.config import Learner, digest
-from labelwise.data.decode import UnreadableImageError, decode
+from labelwise.data.decode import AwayError, decode
 from labelwise.data.images import ImageSet, Progress
 from labelwise.data.inspection import Inspection, from_blobs
 from labelwise.errors import InputError
@@ -109,8 +109,8 @@ def folder_images(root: Path, progress: Progress, bits: int | None = None) -> tu
     def blob(index: int) -> bytes:
         try:
             return read_inside(root, found[index].path)
-        except UnreadableImageError as error:
-            raise OSError(str(error)) from None
+        except AwayError as error:  # tried again the next time
+            raise OSError(str(error).removeprefix("unreadable: ")) from None
 
     if not found:
         raise InputError(f"{root} holds no images (JPEG, PNG, WebP, BMP, GIF, TIFF, PPM), nor do its folders")
