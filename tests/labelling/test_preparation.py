@@ -30,7 +30,7 @@ class Page:
 
     def __init__(self, folder: Path, cache: Path, project: str = "one") -> None:
         self.folder, self.cache, self.project = folder, cache, project
-        self.images = [Image(i, f.path, f.bytes, f.mtime_ns) for i, f in enumerate(scan(folder), 1)]
+        self.images = [Image(i, f.path, f.bytes, f.mtime_ns) for i, f in enumerate(scan(folder).images, 1)]
         self.looks: dict[int, tuple[bytes, str]] = {}
         self.embedded = Embedded()
         self.said: list[tuple[str, Any]] = []
@@ -111,7 +111,7 @@ def test_a_folder_that_is_away_leaves_no_embedding_and_is_tried_again(
     assert there.sum() == 4
     assert [image.status for image in page.images] == ["ok" if known else "missing" for known in there]
     (tmp_path / "aside").rename(folder)
-    for change in gone_and_back(page.images, scan(folder)):
+    for change in gone_and_back(page.images, scan(folder).images):
         page.hear("read", [change])
     assert sum(image.status == "new" for image in page.images) == IMAGES - 4
     page.prepare()

@@ -26,8 +26,8 @@ def read(root: Path, blobs: dict[str, bytes], bits: int = 0) -> tuple[Work, list
         path = write(root / name, blob)
         images.append(Image(number, name, len(blob), path.stat().st_mtime_ns))
     said: list[tuple[str, Any]] = []
-    work = Work(root, root / "cache", images, ([], [], []), "", "", "cpu", bits)
-    return _read_all(work, lambda kind, content: said.append((kind, content)))[0], said
+    work = Work(root, root / "cache", images, ([], [], []), "", "", "cpu", "id", bits)
+    return _read_all(work, {}, lambda kind, content: said.append((kind, content)))[0], said
 
 
 def test_the_first_images_wait_for_the_depth_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
