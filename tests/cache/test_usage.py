@@ -81,6 +81,14 @@ def test_only_entries_are_removed(tmp_path: Path) -> None:
     assert mine.exists()
 
 
+def test_what_a_broken_off_clearing_left_is_not_in_the_way() -> None:
+    path = made("images", 1)
+    left = path.with_name(f".{path.name}.unfinished")
+    left.mkdir()
+    (left / "value").touch()
+    assert [entry.path for entry in clear(entries())[0]] == [path]
+
+
 def test_what_is_used_is_left_until_it_is_not() -> None:
     path = made("pixels", 1)
     array = mapped(path / "value", np.uint8, (100,))

@@ -89,6 +89,11 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: 
     assert message in str(raised.value)
 
 
+def test_embeddings_that_are_given_are_not_made(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="leave this key out"):
+        raise embed("digits", tmp_path / "x.npz", "--set", "features=x.npz").exception or AssertionError
+
+
 def test_pick_reads_it_back(photos: Path, tmp_path: Path) -> None:
     embed(photos, tmp_path / "x.parquet")
     frame = pd.read_parquet(tmp_path / "x.parquet")

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from labelwise.cli import app
+from labelwise.errors import InputError
 from pictures import class_folders, encoded, picture, write
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -59,6 +60,12 @@ def test_pictures(root: Path, tmp_path: Path) -> None:
     write(root / "Training" / "cat" / "one.png", encoded(picture(99)))
     assert f"Pictures: {tmp_path / 'sheet.html'}" in inspect(root, "--html", tmp_path / "sheet.html")
     assert "<h2>dog</h2>" in (tmp_path / "sheet.html").read_text()
+
+
+@pytest.mark.parametrize(("name", "why"), [("nowhere/x.html", "its folder is not there"), (".", "it is a folder")])
+def test_pages_that_cannot_be_written_are_one_line(tmp_path: Path, name: str, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        raise CliRunner().invoke(app, ["inspect", "digits", "--html", str(tmp_path / name)]).exception or AssertionError
 
 
 def test_features_have_no_pictures(tmp_path: Path) -> None:

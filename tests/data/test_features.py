@@ -185,6 +185,9 @@ def test_names_and_columns_that_are_not_used(tmp_path: Path) -> None:
     names = [f"doc {i}" for i in range(N)]
     dataset = opened(parquet(tmp_path, path=names, score=list(range(N))))
     assert list(dataset.images.names) == names
+    assert dataset.seen.unused == {"columns (score)": 1}
+    both = opened(parquet(tmp_path, score=list(range(N)), other=lists(rows())))
+    assert both.seen.unused == {"columns (score, other)": 2}
     assert "2 rows have the name of another one: doc 0, doc 0" in refused(
         parquet(tmp_path, path=["doc 0"] * 3 + names[3:])
     )
@@ -299,7 +302,8 @@ def test_features_are_joined_to_images_by_path(tmp_path: Path, photos: Path) -> 
     more = np.concatenate([values, values[:3]])
     np.savez(tmp_path / "x.npz", embeddings=more, path=np.array([*names, "a", "b", "c"]))
     dataset = opened(str(photos), features=str(tmp_path / "x.npz"))
-    assert any("3 rows of x.npz are of no image of the data" in note for note in dataset.notes)
+    for notes in (dataset.notes, dataset.seen.notes):
+        assert any("3 rows of x.npz are of no image of the data" in note for note in notes)
     np.savez(tmp_path / "x.npz", embeddings=values)
     assert "no column path, by which rows are joined" in refused(str(photos), features=str(tmp_path / "x.npz"))
     assert "not a file of features" in refused(str(photos), features=str(tmp_path / "x.csv"))

@@ -77,20 +77,20 @@ def test_the_page_shows_16_bits_by_the_projects_depth_and_transparency_on_white(
     known: list[int] = [0]
     views = Views(tmp_path / "photos", tmp_path / "cache", lambda: known[0])
 
-    def get(name: str, size: str) -> bytes | None:
+    def shown(name: str, size: str) -> bytes | None:
         return views.get(name, views.content(name), size)
 
     try:
-        assert get("deep.png", "view") is None, "the page asks again"
+        assert shown("deep.png", "view") is None, "the page asks again"
         for bits, level in ((12, 62), (10, 249)):
             known[0] = bits
-            view = get("deep.png", "view")
+            view = shown("deep.png", "view")
             assert view is not None
             assert abs(int(np.asarray(Image.open(io.BytesIO(view)))[20, 20, 0]) - level) <= 1
         known[0] = 8
         with pytest.raises(UnreadableImageError, match="16-bit pixels up to 1,000, above the 8 bits"):
-            get("deep.png", "view")
-        view = get("clear.png", "thumb")
+            shown("deep.png", "view")
+        view = shown("clear.png", "thumb")
         assert view is not None
         assert (np.asarray(Image.open(io.BytesIO(view))) == 255).all()
     finally:

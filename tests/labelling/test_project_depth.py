@@ -26,7 +26,7 @@ def read(root: Path, blobs: dict[str, bytes], bits: int = 0) -> tuple[Work, list
         path = write(root / name, blob)
         images.append(Image(number, name, len(blob), path.stat().st_mtime_ns))
     said: list[tuple[str, Any]] = []
-    work = Work(root, root / "cache", images, ([], [], []), "", "", "cpu", "one", bits)
+    work = Work(root, root / "cache", images, ([], [], []), "", "", "cpu", "id", bits)
     return _read_all(work, {}, lambda kind, content: said.append((kind, content)))[0], said
 
 

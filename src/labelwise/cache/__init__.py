@@ -10,10 +10,11 @@ from labelwise.cache.entries import cached
 from labelwise.cache.passing import give, noting, passed_on
 from labelwise.cache.rows import Rows
 from labelwise.cache.usage import keep_to_limit
-from labelwise.cache.where import ABANDONED, cache_folder, cannot_write
+from labelwise.cache.where import ABANDONED, LOCKS, cache_folder, cannot_write
 
 __all__ = [
     "ABANDONED",
+    "LOCKS",
     "SEAL",
     "DamagedError",
     "Rows",

@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 
 from labelwise.arrays import Indices
 from labelwise.cache.checked import in_use, mapped, warn
+from labelwise.cache.where import LOCKS
 
 RECORD = np.dtype([("image", "V32"), ("check", "<u8"), ("seconds", "<f8")])
 BLOCK = 4096
 """Rows at a time: bounds the memory of what is computed in passing."""
 IN_MEMORY = 64 * 2**20
 """Bytes of gathered rows above which they are written to an unnamed file and mapped."""
-LOCKS = ".locks"
-"""A folder beside the stores: a lock inside one would be deleted with it while another process waits for it."""
 Hashes = NDArray[np.uint8]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from labelwise.cache.checked import alone, warn
-from labelwise.cache.where import ABANDONED, cache_folder
+from labelwise.cache.where import ABANDONED, LOCKS, cache_folder
 from labelwise.errors import InputError
 
 KINDS = {
@@ -101,7 +101,7 @@ def clear(chosen: Iterable[Entry]) -> tuple[list[Entry], list[Entry]]:
 
 def _remove(folder: Path) -> bool:
     """Remove an entry unless it is used: its files are locked, so that nobody can open it meanwhile."""
-    lock = folder.parent / ".locks" / folder.name  # of a store that is written to
+    lock = folder.parent / LOCKS / folder.name  # of a store that is written to
     with ExitStack() as stack:
         if lock.exists():
             try:
@@ -115,7 +115,9 @@ def _remove(folder: Path) -> bool:
                 continue
             if not alone(file):
                 return False
-        going = folder.with_name(f".{folder.name}.unfinished")  # swept up later where this is broken off
+        going = folder.with_name(
+            f".{folder.name}-{os.urandom(4).hex()}.unfinished"
+        )  # swept up later where this is broken off
         folder.rename(going)
         shutil.rmtree(going)
     return True

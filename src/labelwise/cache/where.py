@@ -10,6 +10,8 @@ import platformdirs
 
 ABANDONED = 24 * 3600.0
 """Seconds after which an unfinished entry is taken to be left behind by a killed process."""
+LOCKS = ".locks"
+"""A folder beside the entries: a lock inside one would be deleted with it while another process waits for it."""
 
 
 def cache_folder() -> Path:

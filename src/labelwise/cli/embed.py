@@ -36,6 +36,8 @@ def embed(
 
     given = [f"learner.weights={weights}"] if weights else []
     study = study_of(data, [f"learner.backbone={backbone}", *given, *(set_ or [])])
+    if study.features:
+        raise InputError("features: embed makes embeddings of the images themselves; leave this key out")
     with progress_listener() as listener:
         dataset = open_dataset(study, listener.work)
         if not dataset.images.there:

@@ -33,6 +33,10 @@ def inspect(
     from labelwise.data.sources import open_dataset
     from labelwise.study_file import study_of
 
+    if html is not None and (html.is_dir() or not html.absolute().parent.is_dir()):
+        raise InputError(
+            f"--html {html}: {'it is a folder' if html.is_dir() else 'its folder is not there'}; name a file"
+        )
     study = study_of(data, set_ or [])
     with progress_listener() as listener:
         dataset = open_dataset(study, listener.work)
@@ -43,7 +47,11 @@ def inspect(
         from labelwise.models.backbone import input_of
         from labelwise.report.contact_sheet import write_sheet
 
-        html.write_text(write_sheet(dataset, *input_of(study.learner)), encoding="utf-8")
+        page = write_sheet(dataset, *input_of(study.learner))
+        try:
+            html.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"--html {html}: {error.strerror}; give another name") from None
     if format_ is Format.json:
         print(json.dumps(seen.record(), indent=1))
         return

@@ -35,8 +35,9 @@ SUFFIXES = (".npz", ".parquet")
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """A file of features. embeddings: the name of their column; columns: names of the others; classes: declared names;
+    """A file of features. embeddings: the name of their column; columns: names of the others; lists: of those with
 
+    several values a row, which nothing reads; classes: declared names;
     values(name) -> (n,) values of a column; open(progress) -> the embeddings.
     """
 
@@ -46,6 +47,7 @@ class FeatureFile:
     classes: tuple[str, ...]
     values: Callable[[str], list[Any]]
     open: Callable[[Progress], Vectors]
+    lists: tuple[str, ...] = ()
 
     def column(self, role: str, known: Sequence[str], given: str = "") -> str:
         """Return a role's column: the given one, else the only one of a known name, else "". Errors: InputError."""
@@ -167,6 +169,7 @@ def _parquet(path: Path) -> FeatureFile:
     return FeatureFile(
         path, embeddings, columns, _declared(schema.metadata or {}), values,
         lambda progress: vector_files.from_parquet(path, embeddings, progress),
+        tuple(name for name in schema.names if name in nested - {embeddings}),
     )  # fmt: skip
 
 

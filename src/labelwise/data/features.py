@@ -66,7 +66,7 @@ def load(path: Path, study: Study) -> Listing:
     return Listing(
         str(path), classes.names, classes.labels[kept], _taken(names, kept), test,
         None if groups is None else _taken(groups, kept), vectors=found, kind="features without images",
-        unused={**not_used(file.columns, roles.values()), **unused},
+        unused={**not_used((*file.columns, *file.lists), roles.values()), **unused},
         notes=(*notes, *found.notes, "the data are features, without images"),
     )  # fmt: skip
 
@@ -206,7 +206,8 @@ def with_features(dataset: Dataset, study: Study, progress: Progress) -> Dataset
     if extra := int((of < 0).sum()):
         notes.append(f"{extra:,} rows of {file.path.name} are of no image of the data, and are not used")
     found = found.part(places)
+    notes += found.notes
     return replace(
         dataset, features=found.values, fingerprint=digest(dataset.fingerprint, found.fingerprint),
-        notes=(*dataset.notes, *notes, *found.notes),
+        notes=(*dataset.notes, *notes), seen=replace(dataset.seen, notes=(*dataset.seen.notes, *notes)),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from labelwise.cache import SEAL, cache_folder, cannot_write, seal, use, verify, warn
+from labelwise.cache import LOCKS, SEAL, cache_folder, cannot_write, seal, use, verify, warn
 from labelwise.config import Study, digest
 from labelwise.data import arrow
 from labelwise.data.dataset import Listing
@@ -99,7 +99,7 @@ def _by_parts(names: Collection[str], study: Study) -> bool:
 
 def _copy(files: dict[str, list[str]], folder: Path) -> Any:
     """Open the library's copy of the tables, made where there is none, or one that is not whole or damaged."""
-    name, lock = f"{folder.parent.name}/{folder.name}", folder.parent / ".locks" / folder.name
+    name, lock = f"{folder.parent.name}/{folder.name}", folder.parent / LOCKS / folder.name
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         if (folder / SEAL).is_file():
