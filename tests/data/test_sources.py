@@ -271,6 +271,7 @@ def test_building_needs_only_a_listing() -> None:
         ("train.parquet", {"columns": {"separator": ";"}},
          "columns.separator: the data are read as Parquet, and of them it takes image, label, group, split, folder"),
         ("x.npz", {"columns": {"folder": "a"}}, "columns.folder: the data are read as features"),
+        ("x.npz", {"resize": "pad"}, "resize: the data are read as features, without images"),
     ],
 )  # fmt: skip
 def test_keys_that_a_source_would_pass_over_are_refused(

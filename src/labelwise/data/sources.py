@@ -26,7 +26,7 @@ from labelwise.parts import Columns
 class Source:
     """One kind of source: `recognises(data)` says whether a study's `data` is of this kind, `load(study)` lists it.
 
-    columns: the keys of `columns` that it uses; sides: whether `split` may name its parts.
+    columns: the keys of `columns` that it uses; sides: whether `split` may name its parts; pictures: whether there are.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Source:
     load: Callable[[Study], Listing]
     columns: tuple[str, ...] = ()
     sides: bool = True
+    pictures: bool = True
 
     def check(self, study: Study) -> None:
         """Refuse keys that this source would pass over without a word. Errors: InputError."""
@@ -42,6 +43,8 @@ class Source:
         if unused := [key for key, value in given.items() if value and key not in self.columns]:
             has = f"of them it takes {', '.join(self.columns)}" if self.columns else "it has no columns"
             raise InputError(f"columns.{unused[0]}: the data are read as {self.name}, and {has}; leave this key out")
+        if not self.pictures and study.resize != "crop":
+            raise InputError(f"resize: the data are read as {self.name}, without images; leave this key out")
         if not self.sides and study.split != "auto":
             raise InputError(f"split: the data are read as {self.name}, whose split is fixed; leave this key out")
 
@@ -80,7 +83,7 @@ SOURCES: tuple[Source, ...] = (
            sides=False),
     Source("features", "an .npz or Parquet file with embeddings (N, D) and labels, without images",
            lambda data: feature_files.recognises(_folder(data)),
-           lambda study: features.load(_folder(study.data), study), (*_ROLES, "minus_one")),
+           lambda study: features.load(_folder(study.data), study), (*_ROLES, "minus_one"), pictures=False),
     Source("Parquet", "a Parquet file, or a folder of them (train*.parquet, test*.parquet), with an image and a label",
            lambda data: bool(tables.parquet_files(_folder(data))),
            lambda study: tables.from_parquet(_folder(study.data), study),

@@ -196,8 +196,8 @@ def build(dataset: Dataset, study: Study, progress: Progress) -> FineTune:
     settings = canonical(recipe.model_dump(mode="json", exclude={"penalty", "estimator", "options"}))  # of others
     made_with = [f"{name} {version(name)}" for name in ("torch", "timm")]
     made_with += [used[name] for name in ("precision", "card", "fits") if name in used]
-    key = digest("finetune", PROTOCOL, dataset.fingerprint, backbone.fingerprint, str(device), settings,
-                 str(pixels.shape), *made_with)  # fmt: skip
+    content = dataset.images.way, dataset.fingerprint, str(pixels.shape)
+    key = digest("finetune", PROTOCOL, *content, backbone.fingerprint, str(device), settings, *made_with)
     return FineTune(
         dataset.images,
         pixels,
