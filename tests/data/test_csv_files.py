@@ -148,6 +148,16 @@ def test_the_table_of_competitions_works_with_the_keys_that_its_error_names(tabl
     assert dataset.labels.tolist() == [0, 1] * 10
 
 
+@pytest.mark.parametrize(("name", "folder"), [("p{}.jpg", "photos"), ("p{}", "photos"), ("p{}.jpg", ".")])
+def test_a_table_without_names_of_columns_does_not_lose_its_first_image(table: Path, name: str, folder: str) -> None:
+    write_jpegs(table.parent / folder)
+    table.write_text("".join(f"{name.format(i)},{'ab'[i % 2]}\n" for i in range(20)))
+    message = refused(table)
+    assert f"the first line names an image, '{name.format(0)}'" in message
+    assert "path,label" in message
+    assert "--set" not in message
+
+
 def write_jpegs(folder: Path) -> None:
     for i in range(20):
         write(folder / f"p{i}.jpg", encoded(picture(i), "JPEG"))
@@ -234,7 +244,7 @@ def test_a_split_column_counts(table: Path) -> None:
     assert opened(table, split={"train": ["train", "val"], "test": "test"}).pool.tolist() == list(range(14))
     assert len(opened(table, split="none").images) == 20
     table.write_text(table.read_text().replace(",test", ","))
-    assert "6 of 20 images have nothing in the column of the split" in refused(table)
+    assert "6 of 20 images have nothing in the column of the split; fill it in, or leave" in refused(table)
 
 
 def test_names_of_sides_need_a_column(table: Path) -> None:

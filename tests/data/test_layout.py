@@ -105,6 +105,23 @@ def test_what_is_not_clear_is_refused_with_the_key_that_settles_it(
     assert read(tmp_path, split="none").classes == tuple(sorted({folder.split("/")[0] for folder in folders}))
 
 
+@pytest.mark.parametrize(
+    ("folders", "example"),
+    [
+        (both("train", "extra"), "{train: train}"),
+        (both("test", "extra"), "{train: extra, test: test}"),
+        ([*both("holdout"), "extra"], "{test: holdout}"),
+    ],
+)
+def test_an_example_never_trains_on_what_is_named_as_the_test_set(
+    tmp_path: Path, folders: list[str], example: str
+) -> None:
+    files(tmp_path, *folders)
+    with pytest.raises(InputError) as raised:
+        read(tmp_path)
+    assert f"as in --set 'split={example}'" in str(raised.value)
+
+
 def test_a_configuration_says_which_folders_are_which(tmp_path: Path) -> None:
     files(tmp_path, *both("fold1", "fold2", "fold3"))
     listing = read(tmp_path, split={"test": "fold3"})

@@ -196,6 +196,11 @@ def test_columns_that_cannot_be_used(root: Path, columns: dict[str, Any], messag
     assert message in refused(root)
 
 
+def test_features_under_another_name_are_told_the_name_that_they_need(root: Path) -> None:
+    put(root / "a.parquet", vector=[[0.5, 1.0]] * 4, label=[0, 1] * 2)
+    assert "features without images need a column 'embedding', a list of numbers a row" in refused(root / "a.parquet")
+
+
 def test_labels_beyond_the_class_names(root: Path) -> None:
     table = hub_like(20).data.table
     column = pa.array([0, 1, 2, 3] * 5, pa.int64())

@@ -13,7 +13,7 @@ import numpy as np
 
 from labelwise.arrays import Indices
 from labelwise.config import Study, digest
-from labelwise.data.columns import Chosen, choose
+from labelwise.data.columns import Chosen, NoColumnError, choose
 from labelwise.data.dataset import Listing
 from labelwise.data.missing import extension, report
 from labelwise.data.rows import Column, read_rows
@@ -66,11 +66,17 @@ def listing(
 def _columns(source: str, used: list[str], parts: list[Any], study: Study) -> tuple[Chosen, Any]:
     """Return the columns, and what the library knows of the label's. Errors: InputError, also for unlike parts."""
     features, library = parts[0].features, datasets()
-    columns = choose(
-        source, list(features), study.columns,
-        [name for name, feature in features.items() if isinstance(feature, library.Image)],
-        [name for name, feature in features.items() if isinstance(feature, library.ClassLabel)],
-    )  # fmt: skip
+    try:
+        columns = choose(
+            source, list(features), study.columns,
+            [name for name, feature in features.items() if isinstance(feature, library.Image)],
+            [name for name, feature in features.items() if isinstance(feature, library.ClassLabel)],
+        )  # fmt: skip
+    except NoColumnError as error:
+        if error.role != "image" or not source.endswith(".parquet"):
+            raise
+        hint = "features without images need a column 'embedding', a list of numbers a row"
+        raise InputError(f"{error}; {hint}") from None
     for name, part in zip(used[1:], parts[1:], strict=True):
         if missing := [column for column in (columns.image, columns.label) if column not in part.features]:
             raise InputError(f"{source}: the {name} split lacks the column '{missing[0]}' of {used[0]}")

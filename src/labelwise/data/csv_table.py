@@ -17,7 +17,7 @@ from labelwise.data import exported
 from labelwise.data.columns import Chosen, NoColumnError, choose
 from labelwise.data.missing import option, place_of_files
 from labelwise.data.rows import Column
-from labelwise.errors import InputError
+from labelwise.errors import InputError, printable
 from labelwise.parts import Columns
 from labelwise.spreadsheets import undone, unguarded
 
@@ -174,6 +174,12 @@ def _hinted(path: Path, keys: Columns, header: list[str], rows: list[list[str]],
     if len(found) != 1:
         return error
     image, others = found[0]["image"], [name for name in header if name and name != found[0]["image"]]
+    place = {key: value for key, value in found[0].items() if key != "image"}
+    if place_of_files(path.parent, [image]) == (place, 1):  # the option would lose this image
+        return InputError(
+            f"{path}: the first line names an image, '{printable(image)[:200]}', where names of columns are needed; "
+            "write such a line before it: path,label[,group][,split]"
+        )
     try:
         choose(str(path), header, keys.model_copy(update={"image": image}))
     except NoColumnError:

@@ -140,7 +140,9 @@ def _with_splits(root: Path, inner: Mapping[str, Sequence[str]]) -> Layout | Non
         )
     chosen = choose(deep, "auto", str(root))
     if others and not chosen.test:
-        raise unclear(str(root), f"{listed(deep)} with class folders, beside {listed(others)}", deep)
+        tested = [name for name in deep if readings[name].side == "test"]
+        train = [name for name in deep if name not in tested] or [name for name in others if inner[name]]
+        raise unclear(str(root), f"{listed(deep)} with class folders, beside {listed(others)}", train, tested)
     notes = [*chosen.notes]
     if chosen.train == tuple(deep) and len(deep) > 1:
         notes.append(described(chosen.train, ()))

@@ -81,7 +81,10 @@ def _sides(
         return whole, None, {}, ()
     if study.split == "auto" and "" in names and len(set(names)) > 1:
         empty = int((np.array(names)[split.codes] == "").sum())
-        raise InputError(f"{where}: {empty:,} of {len(whole):,} images have nothing in the column of the split")
+        raise InputError(
+            f"{where}: {empty:,} of {len(whole):,} images have nothing in the column of the split; fill it in, or "
+            "leave the column out of account with --set split=none"
+        )
     found = sides.choose(names, study.split, f"{where}, column of the split", every=True)
     unused = {
         f"images of the split {name} ({why})": int(np.isin(split.codes, _places(names, (name,))).sum())
