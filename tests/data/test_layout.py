@@ -168,3 +168,13 @@ def test_equal_folders_in_folders_of_other_names_are_groups_and_said(tmp_path: P
     )
     assert read(tmp_path, split="none").notes == ()
     assert read(files(tmp_path, "2020/cow")).notes == ()
+
+
+def test_equal_folders_where_one_is_named_as_a_split_are_not_clear(tmp_path: Path) -> None:
+    files(tmp_path, "seg_train/cat", "seg_train/dog", "seg_pred/cat", "seg_pred/dog")
+    with pytest.raises(
+        InputError, match=r"seg_pred, seg_train hold the same folders.*\{train: seg_train, test: seg_pred\}"
+    ):
+        read(tmp_path)
+    assert read(tmp_path, split={"train": "seg_train", "test": "seg_pred"}).classes == ("cat", "dog")
+    assert read(tmp_path, split="none").classes == ("seg_pred", "seg_train")

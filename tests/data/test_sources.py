@@ -247,7 +247,7 @@ def test_cifar10(cifar10: Path) -> None:
     assert dataset.labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
     assert dataset.labels[dataset.test[:10]].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
     assert np.bincount(dataset.labels[dataset.pool]).tolist() == [5000] * 10
-    assert "prelabels.parquet" in dataset.notes[0]
+    assert dataset.seen.unused == {"files of prelabels": 1}
     assert dataset.images.small
     assert dataset.images.pixels is not None
     assert dataset.images.pixels.shape == (60_000, 32, 32, 3)

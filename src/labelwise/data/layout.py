@@ -80,7 +80,7 @@ def lay_out(root: Path, seen: Scan, split: Split) -> Layout:
     folds = [name for name in inner if is_fold(name)]
     if len(folds) > 1:
         raise unclear(str(root), f"{listed(folds)} look like folds", folds[:-1], folds[-1:])
-    return _with_splits(root, inner) or _splits_below(root, inner) or _with_groups(inner)
+    return _with_splits(root, inner) or _splits_below(root, inner) or _with_groups(root, inner)
 
 
 def _check_links(root: Path, seen: Scan) -> None:
@@ -94,14 +94,22 @@ def _classes_only(inner: Mapping[str, Sequence[str]]) -> Layout:
     return Layout(1, {name: (name, False) for name in inner}, nested=any(inner.values()))
 
 
-def _with_groups(inner: Mapping[str, Sequence[str]]) -> Layout:
-    """Return the layout `class`, with a note where the folders in the class folders could be the classes."""
+def _with_groups(root: Path, inner: Mapping[str, Sequence[str]]) -> Layout:
+    """Return the layout `class`, with a note where the folders in the class folders could be the classes.
+
+    Errors: InputError where a name says so besides.
+    """
     layout, (first, *others) = _classes_only(inner), [sorted(map(same, names)) for names in inner.values()] or [[]]
     if len(first) < 2 or not others or any(names != first for names in others):
         return layout
-    *train, test = inner
+    if sides := {name: side for name in inner if (side := read(name).side)}:
+        test = [name for name in inner if sides.get(name) == "test"] or [name for name in inner if name not in sides]
+        train = [name for name in inner if name not in test]
+        said = f"{listed(list(inner))} hold the same folders, and {listed(list(sides))} is named as a split"
+        raise unclear(str(root), said, train, test)
+    *train, last = inner
     said = f"{listed(list(inner))} are read as classes, and the folders in them, the same in each, as groups"
-    return replace(layout, notes=(f"{said}; if it is the other way round, name the splits: {example(train, [test])}",))
+    return replace(layout, notes=(f"{said}; if it is the other way round, name the splits: {example(train, [last])}",))
 
 
 def _as_given(root: Path, inner: Mapping[str, Sequence[str]], sides: Sides) -> Layout:
