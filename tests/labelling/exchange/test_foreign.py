@@ -258,3 +258,16 @@ def test_rows_without_a_label_and_declared_names(tmp_path: Path, snapshot: Snaps
     found = take(tmp_path, snapshot, text, name="labels.csv")
     assert [event.name for event in found.events if event.kind == "class-added"] == ["NA"]
     assert found.answers == 1
+
+
+def test_different_labels_of_one_person_are_refused_unless_a_time_says_which_is_the_last(
+    tmp_path: Path, snapshot: Snapshot
+) -> None:
+    rows = "path,label\na.png,cat\nsub/b.png,dog\na.png,dog\n"
+    with pytest.raises(
+        InputError, match=r"1 images have different labels of one person: a.png \(cat and dog\); keep one"
+    ):
+        take(tmp_path, snapshot, rows, name="labels.csv")
+    assert take(tmp_path, snapshot, rows.replace("a.png,dog", "a.png,cat"), name="labels.csv").answers == 2
+    two = "path,label,annotator\na.png,cat,anna\na.png,dog,ben\n"
+    assert take(tmp_path, snapshot, two, name="labels.csv").answers == 2

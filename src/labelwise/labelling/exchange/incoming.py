@@ -74,6 +74,7 @@ def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image],
     test = [image.id for one in found.test if (image := means[one]) is not None]
     fresh = {i for i in test if i not in board.stacks}  # what was labelled for another reason never joins the slice
     placed = [(answer, means[answer.path, answer.sha256]) for answer in found.answers]
+    _check_one_answer(file, placed)
     drawn = {image.id for answer, image in placed if image is not None and answer.purpose != "review"}
     for answer, image in placed:
         if image is None:
@@ -94,6 +95,21 @@ def incoming(file: Path, found: Contents, folder: Path, images: Sequence[Image],
         told = f"{printable(first)[:200]}, ...{finder.elsewhere(first)}"
         raise InputError(f"{file}: no row is of an image of the project ({told}); is it the right file?")
     return Imported(events, sorted(set(test)), _notes(found, list(nowhere), older, respelt, finder))
+
+
+def _check_one_answer(file: Path, placed: Sequence[tuple[Answer, Image | None]]) -> None:
+    """Refuse different labels of one person for one image where no time says which is the last. Errors: InputError."""
+    said: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
+    for answer, image in placed:
+        if image is not None and not answer.time and answer.kind == "label" and answer.purpose != "review":
+            said[answer.annotator, image.id][answer.label] = answer.path or answer.sha256
+    double = [labels for labels in said.values() if len(labels) > 1]
+    if double:
+        path = printable(next(iter(double[0].values())))[:200]
+        named = " and ".join(printable(label)[:100] for label in double[0])
+        raise InputError(
+            f"{file}: {len(double):,} images have different labels of one person: {path} ({named}); keep one"
+        )
 
 
 def _notes(found: Contents, nowhere: list[str], older: int, respelt: list[str], finder: Finder) -> list[str]:
