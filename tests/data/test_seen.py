@@ -57,7 +57,9 @@ def test_three_to_five_lines() -> None:
         "dog; no images in the test set: dog",
     ]
     assert "crop" not in "".join(seen(resize="pad").lines())
-    assert len(seen(sizes=None, modes={}).lines()) == 3
+    rows = seen(sizes=None, modes={}).lines()
+    assert len(rows) == 3
+    assert rows[1].endswith("9 to 80 rows in the pool")
 
 
 def test_the_record_is_plain() -> None:

@@ -74,6 +74,11 @@ class Seen:
         return sum(found.test for found in self.classes)
 
     @property
+    def things(self) -> str:
+        """What the data are of: images, or rows of features."""
+        return "images" if self.sizes else "rows"
+
+    @property
     def few(self) -> tuple[str, ...]:
         """Classes with fewer than FEW images in the pool."""
         return tuple(found.name for found in self.classes if found.pool < FEW)
@@ -101,9 +106,9 @@ class Seen:
     def _classes(self) -> str:
         counts = [found.pool for found in self.classes]
         if min(counts) == max(counts):
-            each = f"{counts[0]:,} images each in the pool"
+            each = f"{counts[0]:,} {self.things} each in the pool"
         else:
-            each = f"{min(counts):,} to {max(counts):,} images in the pool"
+            each = f"{min(counts):,} to {max(counts):,} {self.things} in the pool"
         grouped = f"; {self.groups:,} groups, each on one side" if self.groups else ""
         return f"{len(self.classes):,} classes ({listed([found.name for found in self.classes])}), {each}{grouped}"
 
@@ -133,11 +138,12 @@ class Seen:
         """Return what to look at, in a line."""
         parts = []
         if self.alike:
-            parts.append(f"{self.alike:,} test images look like images of the pool ({self.equal:,} are equal to one)")
+            alike = f"{self.alike:,} test {self.things} look like {self.things} of the pool"
+            parts.append(f"{alike} ({self.equal:,} are equal to one)")
         if self.few:
-            parts.append(f"fewer than {FEW} images in the pool: {listed(self.few)}")
+            parts.append(f"fewer than {FEW} {self.things} in the pool: {listed(self.few)}")
         if self.untested:
-            parts.append(f"no images in the test set: {listed(self.untested)}")
+            parts.append(f"no {self.things} in the test set: {listed(self.untested)}")
         return f"Look at: {'; '.join(parts)}" if parts else ""
 
 
