@@ -416,3 +416,14 @@ def test_classes_json_is_counted_nowhere_also_among_rare_kinds(root: Path) -> No
 def test_a_folder_with_a_table_alone_says_so(root: Path) -> None:
     write(root / "labels.csv", b"path,label")
     assert "no class folders; if the table labels.csv says them, give its path" in refused(root)
+
+
+def test_equal_images_of_different_classes_are_said(root: Path) -> None:
+    class_folders(root)
+    for name in ("cat", "dog"):
+        write(root / name / "same.png", encoded(picture(777)))
+    note = "2 images are equal to one of another class: one of the labels is wrong"
+    assert note in opened(root).notes
+    assert note in opened(root).seen.notes
+    (root / "dog" / "same.png").unlink()
+    assert note not in opened(root).notes

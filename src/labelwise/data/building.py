@@ -39,9 +39,11 @@ def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
         of_split = _check_split(listing, labels, is_test)
     equal, alike = overlap(is_test, found.hashes, found.looks) if listing.test is not None else (0, 0)
     unused = (f"{what} not used: {number:,}" for what, number in sorted(listing.unused.items()) if number)
+    contradictions = _contradictions(labels, found)
     lossy = images.small and listing.blob is not None and listing.blob(int(found.readable[0])).startswith(b"\xff\xd8")
     notes = (
-        *listing.notes, *unused, *found.notes, *left_out, *of_split, *_overlap(equal, alike, int(is_test.sum())),
+        *listing.notes, *unused, *found.notes, *left_out, *of_split, *contradictions,
+        *_overlap(equal, alike, int(is_test.sum())),
         *(["small images stored as JPEG, which loses detail: accuracies can differ a little from others'"] * lossy),
     )  # fmt: skip
     fingerprint = digest(
@@ -67,7 +69,7 @@ def build(listing: Listing, study: Study, progress: Progress) -> Dataset:
             groups=0 if groups is None else len(set(groups) - {""}),
             equal=equal,
             alike=equal + alike,
-            notes=tuple(map(printable, (*listing.notes, *found.notes, *of_split))),
+            notes=tuple(map(printable, (*listing.notes, *found.notes, *of_split, *contradictions))),
         ),
     )
 
@@ -151,6 +153,15 @@ def _set_apart(
         f"together ({grouped:,} images are in groups: scenes or {near})",
         *left,
     )
+
+
+def _contradictions(labels: Labels, found: Inspection) -> tuple[str, ...]:
+    """Return a note on equal images (or rows of features) of different classes."""
+    _, content = np.unique(found.hashes, return_inverse=True)
+    pairs = np.unique(np.column_stack([content, labels]), axis=0)
+    number = int((np.bincount(pairs[:, 0])[content] > 1).sum())
+    things = "images" if found.looks is not None else "rows"
+    return (f"{number:,} {things} are equal to one of another class: one of the labels is wrong",) if number else ()
 
 
 def _overlap(equal: int, alike: int, total: int) -> tuple[str, ...]:
