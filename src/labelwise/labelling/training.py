@@ -150,9 +150,9 @@ class Trainer:
         accuracy = float((shared.test.probs.argmax(axis=1) == job.truth).mean())
         advice = next_batch(correct, len(job.indices), job.ahead, job.seconds, job.seed, accuracy)
         helping = picking_helps(correct, np.flatnonzero(job.picked), np.flatnonzero(job.random), job.seed)
-        return Judged(job.number, advice, helping, self._doubted(job, task, shared))
+        return Judged(job.number, advice, helping, self._doubted(job, task))
 
-    def _doubted(self, job: Job, task: Task, shared: Shared) -> list[tuple[int, int, float]]:
+    def _doubted(self, job: Job, task: Task) -> list[tuple[int, int, float]]:
         """Return labels that models which had not seen them find improbable (confident learning's self-confidence,
         Northcutt et al. 2021), by cross-validation.
 

@@ -18,10 +18,10 @@ from labelwise.config import Learner, Study, canonical, digest
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
 from labelwise.errors import InputError
-from labelwise.models.frozen import calibration, converted, frozen, random_rows, timed
+from labelwise.models.frozen import calibration, converted, frozen, predicted, random_rows, timed
 from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, dropped, inverse_frequency
 from labelwise.models.making import first_line, made_of, maker, weight_parameter, with_seed
-from labelwise.models.probe import CHUNK, pool_statistics
+from labelwise.models.probe import pool_statistics
 from labelwise.threads import one_thread
 
 TIMED = (250, 1_000)
@@ -122,17 +122,15 @@ class FittedEstimator:
 
     def predict(self, indices: Indices, embeddings: bool = False, dropout: Dropout | None = None) -> Predictions:
         """Return (n, K) probabilities over all classes, in chunks of bounded memory, and the frozen embeddings."""
-        started = time.perf_counter()
-        features, passes = self.learner.features, []
-        chunks = [indices[start : start + CHUNK] for start in range(0, max(1, len(indices)), CHUNK)]
-        with one_thread(), warnings.catch_warnings():
+        features = self.learner.features
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            probs = [self._probabilities(rows_of(features, part)) for part in chunks]
-            if dropout is not None:
-                passes = [self._dropped(part, dropout, i * CHUNK) for i, part in enumerate(chunks)]
-        stochastic = np.concatenate(passes, axis=1) if passes else None
-        seconds = time.perf_counter() - started
-        return Predictions(indices, np.concatenate(probs), features if embeddings else None, stochastic, seconds)
+            return predicted(
+                indices,
+                lambda part: self._probabilities(rows_of(features, part)),
+                None if dropout is None else lambda part, start: self._dropped(part, dropout, start),
+                features if embeddings else None,
+            )
 
     def _dropped(self, indices: Indices, dropout: Dropout, start: int) -> Floats:
         """Drop out features, as the probe does: one that is dropped counts as its mean."""

@@ -10,13 +10,17 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwise.arrays import Floats, Indices
+from labelwise.arrays import Floats, Indices, Predictions
 from labelwise.config import Study
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
 from labelwise.models.backbone import load_backbone
 from labelwise.models.embeddings import LAYOUT, embed_dataset, seconds_to_embed
 from labelwise.models.learner import Calibration, Preparation
+from labelwise.threads import one_thread
+
+CHUNK = 8_192
+"""Rows converted to float32 at a time: bounds the memory of scoring a large pool."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,26 @@ def converted(features: Floats, indices: Indices, out: NDArray[np.float32] | Non
     result = np.empty(taken.shape, np.float32) if out is None else out[: len(taken)]
     torch.from_numpy(result).copy_(torch.from_numpy(taken))
     return result
+
+
+def predicted(
+    indices: Indices,
+    probabilities: Callable[[Indices], Floats],
+    dropped: Callable[[Indices, int], Floats] | None,
+    embeddings: Floats | None,
+) -> Predictions:
+    """Predict in chunks of bounded memory, in one thread.
+
+    probabilities: (n,) indices -> (n, K); dropped: indices and the place of the first -> (T, n, K), or None.
+    """
+    started, passes = time.perf_counter(), list[Floats]()
+    chunks = [indices[start : start + CHUNK] for start in range(0, max(1, len(indices)), CHUNK)]
+    with one_thread():
+        probs = [probabilities(part) for part in chunks]
+        if dropped is not None:
+            passes = [dropped(part, i * CHUNK) for i, part in enumerate(chunks)]
+    stochastic = np.concatenate(passes, axis=1) if passes else None
+    return Predictions(indices, np.concatenate(probs), embeddings, stochastic, time.perf_counter() - started)
 
 
 def random_rows(dataset: Dataset, study: Study, size: int) -> tuple[NDArray[np.float16], NDArray[np.int64], float]:

@@ -16,7 +16,7 @@ from labelwise.arrays import Floats, Indices, Labels, Predictions, softmax
 from labelwise.config import Study, digest
 from labelwise.data.dataset import Dataset
 from labelwise.data.images import Progress
-from labelwise.models.frozen import calibration, converted, frozen, random_rows, timed
+from labelwise.models.frozen import CHUNK, calibration, converted, frozen, predicted, random_rows, timed
 from labelwise.models.learner import Calibration, Dropout, FitCost, Preparation, dropped, inverse_frequency
 from labelwise.seeds import generator, integer
 from labelwise.threads import one_thread
@@ -34,8 +34,6 @@ STEPS = 30
 """Steps of the solver that real embeddings usually take (17 to 40 seen), and seconds that a round costs beside them:
 both only for the plan's estimate."""
 ROUND_SECONDS = 0.03
-CHUNK = 8_192
-"""Rows converted to float32 at a time: bounds the memory of scoring a large pool."""
 
 
 @dataclass(frozen=True)
@@ -123,17 +121,14 @@ class FittedProbe:
 
     def predict(self, indices: Indices, embeddings: bool = False, dropout: Dropout | None = None) -> Predictions:
         """Return (n, K) probabilities over all classes, in chunks of bounded memory, and the frozen embeddings."""
-        started = time.perf_counter()
-        features, passes = self.learner.features, []
-        chunks = [indices[start : start + CHUNK] for start in range(0, max(1, len(indices)), CHUNK)]
-        with one_thread():
-            rows = np.empty((min(CHUNK, len(indices)), features.shape[1]), np.float32)
-            probs = [_probabilities(converted(features, part, rows), self.weights, self.bias) for part in chunks]
-            if dropout is not None:
-                passes = [self._dropped(part, dropout, i * CHUNK) for i, part in enumerate(chunks)]
-        stochastic = np.concatenate(passes, axis=1) if passes else None
-        seconds = time.perf_counter() - started
-        return Predictions(indices, np.concatenate(probs), features if embeddings else None, stochastic, seconds)
+        features = self.learner.features
+        rows = np.empty((min(CHUNK, len(indices)), features.shape[1]), np.float32)
+        return predicted(
+            indices,
+            lambda part: _probabilities(converted(features, part, rows), self.weights, self.bias),
+            None if dropout is None else lambda part, start: self._dropped(part, dropout, start),
+            features if embeddings else None,
+        )
 
     def _dropped(self, indices: Indices, dropout: Dropout, start: int) -> Floats:
         """Drop out standardised features: a feature that is dropped counts as its mean."""

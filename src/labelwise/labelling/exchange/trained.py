@@ -24,8 +24,9 @@ from labelwise.labelling.snapshot import Snapshot
 from labelwise.labelling.training import PENALTY
 from labelwise.models.backbone import Backbone
 from labelwise.models.embeddings import embed, embed_dataset, input_size, scoring_module
+from labelwise.models.frozen import CHUNK
 from labelwise.models.learner import Preparation
-from labelwise.models.probe import CHUNK, FittedProbe, Probe, pool_statistics
+from labelwise.models.probe import FittedProbe, Probe, pool_statistics
 from labelwise.threads import one_thread
 
 OPEN_THE_PAGE = "open the page (labelwise label), which reads and embeds them, until that is done"
@@ -73,8 +74,7 @@ class Trained:
 
         The same picture has the same embedding in every folder.
         """
-        key = digest("decoded", images.fingerprint)
-        return replace(images, small=self.small, pixels=None, fingerprint=key, bits=self.bits, resize=self.resize)
+        return replace(images, small=self.small, pixels=None, bits=self.bits, resize=self.resize)
 
 
 class Single:
